@@ -65,7 +65,8 @@ def decide(
 
     `peer` is the address at the other end of the connection, None on a Unix socket; the `forwarded_*` are
     the X-Forwarded-* headers, several of one name joined by commas. They count only when the peer is
-    trusted. Raises InvalidRequest when the host that would have to be used is missing or malformed.
+    trusted. Raises InvalidRequest when the host or scheme that would have to be used is missing or malformed.
+    The settings have passed `why_not_base`.
     """
     nearest = _address(peer or "")
     behind_proxy = nearest is not None and _is_trusted(nearest, trusted)

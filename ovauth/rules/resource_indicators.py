@@ -19,12 +19,14 @@ def canonical(asked: Sequence[str], *, resources: Sequence[str], issuer: str) ->
     """
     spellings = {_normal(web_address.read(issuer).origin): resources[0]}
     spellings |= {_normal(resource): resource for resource in resources}
-    meant = {spellings.get(_normal(each)) for each in asked if each} or {resources[0]}
-    if None in meant:
-        raise InvalidTarget(reason=f"resource={[each[:200] for each in asked[:5]]!a}")
+    meant: set[str] = set()
+    for each in filter(None, asked):
+        if (found := spellings.get(_normal(each))) is None:
+            raise InvalidTarget(reason=f"resource={each[:200]!a}")
+        meant.add(found)
     if len(meant) > 1:
         raise InvalidTarget("A token is for one resource only.")
-    return meant.pop() or resources[0]
+    return meant.pop() if meant else resources[0]
 
 
 def same(asked: Sequence[str], *, granted: str, resources: Sequence[str], issuer: str) -> bool:
@@ -38,9 +40,9 @@ def same(asked: Sequence[str], *, granted: str, resources: Sequence[str], issuer
 
 
 def _normal(uri: str) -> str:
-    """What equivalent spellings share; "" for what cannot be a resource (RFC 8707 §2: no fragment)."""
+    """What equivalent spellings share; what cannot be read or has a fragment equals itself only."""
     try:
         address = web_address.read(uri)
     except ValueError:
-        return ""
-    return "" if "#" in address.rest else address.origin + address.rest.removesuffix("/")
+        return uri
+    return uri if "#" in address.rest else address.origin + address.rest.removesuffix("/")
