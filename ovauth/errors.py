@@ -22,6 +22,7 @@
     ├── NotAllowed                        405
     ├── Conflict                          409
     ├── Gone                              410
+    ├── TooSlow                           408
     ├── TooLarge                          413
     ├── UnsupportedMediaType              415
     ├── TooManyRequests                   429, with the seconds after which to try again
@@ -137,7 +138,9 @@ class InsufficientScope(OAuthRefusal):
 class UntrustedRedirect(Refusal):
     """The client or its redirect URI is not proven: the one address we must not answer to is the one under suspicion."""
 
-    def __init__(self, description: str, *, reason: str = "", asked: str = "", registered: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, description: str, *, reason: str = "", asked: str = "", registered: tuple[str, ...] = ()
+    ) -> None:
         self.asked = asked
         self.registered = registered
         super().__init__(description, reason=reason)
@@ -177,6 +180,12 @@ class Gone(Refusal):
     code = "expired"
     status = 410
     default = "This request has expired."
+
+
+class TooSlow(Refusal):
+    code = "invalid_request"
+    status = 408
+    default = "The request took too long to arrive."
 
 
 class TooLarge(Refusal):

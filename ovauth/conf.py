@@ -1,0 +1,196 @@
+"""The environment and `.env`, read once, into one frozen and validated Config. Wrong values refuse to start, and say why.
+
+The only reader of the environment. Everybody else asks `django.conf.settings.OVAUTH`, which holds the Config.
+"""
+
+import os
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from ovauth import credentials
+from ovauth.roles import Role
+from ovauth.rules import origin
+
+VERSION: Final = "0.1.0"
+
+Network = IPv4Network | IPv6Network
+Seconds = Annotated[int, Field(ge=1)]
+
+
+class Misconfigured(Exception):
+    """A setting that ovauth cannot start with. The message names the variable, its value and what is allowed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """A scope as the operator configures it: its sentence for people, and the lowest role that may hold it."""
+
+    name: str
+    sentence: str
+    lowest_role: Role
+
+
+class Config(BaseSettings):
+    """One field for each setting of the contract, and the scopes."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="OVAUTH_",
+        env_file=".env",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        populate_by_name=True,
+        hide_input_in_errors=True,
+    )
+
+    data_dir: Path = Field(Path("data"), description="database file, generated secret key")
+    database_url: str | None = Field(
+        None, validation_alias="DATABASE_URL", description="`postgres://…` for more than one machine"
+    )
+    public_base_url: str | None = Field(None, description="public origin, first of the four levels")
+    issuer: str | None = Field(None, description="configured issuer, second of the four levels")
+    trusted_proxies: Annotated[tuple[Network, ...], NoDecode] = Field(
+        (ip_network("127.0.0.0/8"), ip_network("::1/128")),
+        description="addresses and networks, separated by commas, whose `X-Forwarded-*` headers count",
+    )
+    enabled: bool = Field(True, description="`false`: no OAuth at all, API keys alone")
+    access_token_ttl: Seconds = Field(3600, description="seconds that an access token lives")
+    refresh_token_ttl: Seconds = Field(
+        2_592_000, description="seconds that a refresh token lives without use"
+    )
+    auth_code_ttl: Seconds = Field(300, description="seconds that an authorization code lives")
+    pending_ttl: Seconds = Field(600, description="seconds that a code page waits for a decision")
+    otp_ttl: Seconds = Field(300, description="seconds that a one-time password lives")
+    refresh_grace: Annotated[int, Field(ge=0)] = Field(
+        60, description="seconds in which a used refresh token is answered again in any case"
+    )
+    replay_revokes: Literal["user", "grant"] = Field("user", description="how far a refresh replay reaches")
+    registration: Literal["open", "token", "off"] = Field(
+        "open", description="who may register clients; `token`: with an API key of role admin or root"
+    )
+    mcp_server: str = Field(
+        "ovauth.resource.example:server",
+        pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$",
+        description="import path `module:attribute` of the MCP server object served at `/mcp`",
+    )
+
+    scopes: tuple[Scope, ...] = Field(
+        (
+            Scope("mcp", "use its tools as you", Role.USER),
+            Scope("fs", "read and write files through its tools", Role.USER),
+            Scope("admin", "use its administrative tools", Role.ADMIN),
+        ),
+        exclude=True,
+    )
+    default_scopes: tuple[str, ...] = Field(("mcp",), exclude=True)
+
+    @field_validator("data_dir", mode="after")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+    @field_validator("trusted_proxies", mode="before")
+    @classmethod
+    def _networks(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return tuple(ip_network(part.strip(), strict=False) for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("public_base_url", "issuer", mode="after")
+    @classmethod
+    def _base(cls, value: str | None, info: Any) -> str | None:
+        if value is not None and (
+            why := origin.why_not_base(value, path_allowed=info.field_name == "issuer")
+        ):
+            raise ValueError(why)
+        return value
+
+    @property
+    def scope_names(self) -> tuple[str, ...]:
+        return tuple(scope.name for scope in self.scopes)
+
+    @property
+    def lowest_roles(self) -> dict[str, int]:
+        return {scope.name: scope.lowest_role for scope in self.scopes}
+
+    def resources(self, issuer: str) -> tuple[str, ...]:
+        """The canonical resource identifiers (RFC 8707) of this server at that issuer; the first is the default."""
+        return (f"{issuer}/mcp",)
+
+    @property
+    def database_path(self) -> Path:
+        return self.data_dir / "ovauth.sqlite3"
+
+    @property
+    def secret_key_path(self) -> Path:
+        return self.data_dir / "secret_key"
+
+
+SETTINGS: Final = {
+    name: field for name, field in Config.model_fields.items() if name not in ("scopes", "default_scopes")
+}
+"""The documented settings, by field name."""
+
+
+def variable(name: str) -> str:
+    """The environment variable of a field of Config."""
+    return str(Config.model_fields[name].validation_alias or f"OVAUTH_{name.upper()}")
+
+
+def load() -> Config:
+    """The configuration of this process. Raises Misconfigured with one sentence per wrong value."""
+    try:
+        return Config()
+    except ValidationError as invalid:
+        raise Misconfigured("\n".join(_sentence(error) for error in invalid.errors())) from None
+
+
+def _sentence(error: Any) -> str:
+    name = str(error["loc"][0]) if error["loc"] else ""
+    field = name if name in Config.model_fields else name.removeprefix("OVAUTH_").lower()
+    shown = variable(field) if field in Config.model_fields else name
+    # DATABASE_URL holds a password: its value is not repeated.
+    said = "its value" if shown == "DATABASE_URL" else f"“{error['input']}”"
+    return f"{shown}: {said} cannot be used. {error['msg'].removeprefix('Value error, ')}."
+
+
+def secret_keys(config: Config) -> tuple[list[str], bool]:
+    """The lines of `secret_key` in the data folder (the first signs, the others verify), and whether it is new.
+
+    Creates folder (mode 700) and file (mode 600) where they are missing. Raises Misconfigured if that is impossible.
+    """
+    path = config.secret_key_path
+    try:
+        config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        created = _create_once(path, credentials.secret_key())
+        keys = [line.strip() for line in path.read_text().splitlines() if line.strip()]
+    except OSError as error:
+        raise Misconfigured(
+            f"The data folder {config.data_dir} cannot be used ({error.strerror}). "
+            "Make it writable, or point OVAUTH_DATA_DIR to another folder."
+        ) from None
+    if not keys:
+        raise Misconfigured(f"{path} is empty. Remove it, and a new key is made at the next start.")
+    return keys, created
+
+
+def _create_once(path: Path, text: str) -> bool:
+    """Writes the file unless it exists. A reader never sees half of it, and one of several starters wins."""
+    if path.exists():
+        return False
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text + "\n")
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        return False
+    finally:
+        draft.unlink()
+    return True

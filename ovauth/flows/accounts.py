@@ -1,0 +1,114 @@
+"""Accounts, their members, and the keys of those."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db import transaction
+from django.utils import timezone
+
+from ovauth import credentials
+from ovauth.credentials import Kind
+from ovauth.errors import Conflict, InvalidRequest, NotFound
+from ovauth.flows import audit, revocation
+from ovauth.flows.revocation import Ended
+from ovauth.models import Account, ApiKey, Member
+from ovauth.roles import Role
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
+FIRST_ACCOUNT, FIRST_OPERATOR = "default", "operator"
+
+
+@dataclass(frozen=True, slots=True)
+class NewMember:
+    """What is known only now: the API key, and the password if ovauth made one up, in clear."""
+
+    account_id: str
+    user_id: str
+    role: str
+    api_key: str
+    sign_in_name: str
+    password: str | None = None
+
+
+def create_user(*, account: str, name: str, role: Role, password: str | None = None) -> NewMember:
+    """The user with an API key, and the account where it is missing. Without a password there is no signing in.
+
+    Raises InvalidRequest for a name that cannot be one, Conflict when the user exists.
+    """
+    now = timezone.now()
+    for what, value in (("account", account), ("user", name)):
+        if not NAME.fullmatch(value):
+            raise InvalidRequest(
+                f"“{value}” cannot be the name of a {what}: use letters, digits, dot, hyphen, underscore and @, "
+                "beginning with a letter or digit, 64 at most."
+            )
+    with transaction.atomic():
+        owner, _ = Account.objects.get_or_create(name=account, defaults={"created_at": now})
+        if Member.objects.filter(account=owner, name=name).exists():
+            raise Conflict(f"The account {account} has a user {name} already.")
+        member = Member(account=owner, name=name, sign_in_name=f"{account}/{name}", role=role, created_at=now)
+        if password is None:
+            member.set_unusable_password()
+        else:
+            member.set_password(password)
+        member.save(force_insert=True)
+        key = _new_key(member, now)
+        audit.record("user.created", now=now, member=member, role=role.label)
+    return NewMember(account, name, role.label, key, member.sign_in_name)
+
+
+def create_first_operator(show: Callable[[NewMember], None]) -> bool:
+    """On an empty database: the first operator, shown once by `show` before the commit. False when there is somebody.
+
+    Interrupted before the end, nothing was created and the next start shows fresh credentials.
+    """
+    password = credentials.password()
+    with transaction.atomic():
+        if Member.objects.exists():
+            return False
+        made = create_user(account=FIRST_ACCOUNT, name=FIRST_OPERATOR, role=Role.ROOT, password=password)
+        Member.objects.filter(sign_in_name=made.sign_in_name).update(first_password=True)
+        show(NewMember(made.account_id, made.user_id, made.role, made.api_key, made.sign_in_name, password))
+    return True
+
+
+def rotate_api_key(*, account: str, name: str) -> tuple[str, Ended]:
+    """A new API key in clear. The old ones and every OAuth credential that they authorized stop working at once.
+
+    Raises NotFound.
+    """
+    now = timezone.now()
+    with transaction.atomic():
+        member = _member(account, name)
+        ApiKey.objects.filter(member=member, revoked_at=None).update(revoked_at=now)
+        ended = revocation.end_authorized_by_keys(member, now, because="API key rotated")
+        key = _new_key(member, now)
+        audit.record("api_key.rotated", now=now, member=member)
+    return key, ended
+
+
+def set_password(*, account: str, name: str, password: str) -> None:
+    """A new password: sessions opened with the old one end, and so does what they approved. Raises NotFound."""
+    now = timezone.now()
+    with transaction.atomic():
+        member = _member(account, name)
+        member.set_password(password)
+        member.save(update_fields=["password", "password_epoch", "first_password"])
+        audit.record("user.password_changed", now=now, member=member)
+
+
+def _member(account: str, name: str) -> Member:
+    member = Member.objects.select_related("account").filter(account__name=account, name=name).first()
+    if member is None:
+        raise NotFound(f"The account {account} has no user {name}.")
+    return member
+
+
+def _new_key(member: Member, now: datetime) -> str:
+    plain = credentials.mint(Kind.API_KEY)
+    ApiKey.objects.create(
+        member=member, digest=credentials.digest(plain), last_four=plain[-4:], created_at=now
+    )
+    return plain

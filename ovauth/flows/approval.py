@@ -1,0 +1,212 @@
+"""A person decides: approve or deny, by display code or by pending id. The first decision stands (RFC 8628 §5, RFC 10027).
+
+Whoever decides does so by an Authority: an API key, a console session, or a one-time password given on the code page.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from ovauth import credentials
+from ovauth.errors import Conflict, Forbidden, Gone, InvalidRequest, NotFound
+from ovauth.flows import audit, authorization, limits
+from ovauth.flows.authority import Authority
+from ovauth.flows.authorization import Waiting
+from ovauth.models import Grant, OneTimePassword, PendingAuthorization
+from ovauth.rules import display_text, scopes
+
+Decision = PendingAuthorization.Decision
+NO_SUCH_CODE = "No request is waiting for this code. Codes last ten minutes."
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    status: Literal["approved", "denied"]
+    client_id: str
+    client_name: str
+    destination: str
+
+
+def review(
+    *, authority: Authority, code: str | None = None, pending_id: str | None = None, ip: str = ""
+) -> Waiting:
+    """The waiting request behind a display code or a pending id, for somebody who may decide it.
+
+    Raises NotFound (unknown and expired alike), Conflict when it is decided, TooManyRequests for a guesser.
+    """
+    return authorization.see(_find(authority, code, pending_id, ip, timezone.now()))
+
+
+def approve(
+    *, authority: Authority, code: str | None = None, pending_id: str | None = None, ip: str = ""
+) -> Decided:
+    """Lets the client act for the authority's member, with the role that the member has now.
+
+    Scopes beyond that role are left out. Raises as `review` does, and Forbidden when nothing would be left or the
+    authority no longer stands.
+    """
+    now = timezone.now()
+    found = _find(authority, code, pending_id, ip, now)
+    with transaction.atomic():
+        member = authority.prove()
+        granted = scopes.allowed(
+            found.scope.split(), role=member.role, lowest_role=settings.OVAUTH.lowest_roles
+        )
+        if not granted:
+            raise Forbidden("Your role does not allow any of what this app asks for.")
+        grant = Grant.objects.create(
+            client=found.client,
+            member=member,
+            role=member.role,
+            scope=scopes.joined(granted),
+            resource=found.resource,
+            redirect_uri=found.redirect_uri,
+            api_key_id=authority.api_key_pk,
+            password_epoch=authority.password_epoch,
+            created_at=now,
+        )
+        until = now + timedelta(seconds=settings.OVAUTH.auth_code_ttl)
+        _decide(found, now, decision=Decision.APPROVED, grant=grant, expires_at=until)
+        audit.record("authorization.approved", now=now, member=member, client=found.client, grant=grant)
+    return _decided("approved", found)
+
+
+def deny(
+    *, authority: Authority, code: str | None = None, pending_id: str | None = None, ip: str = ""
+) -> Decided:
+    """Refuses the client; it learns so as `access_denied`. Raises as `review` does."""
+    now = timezone.now()
+    found = _find(authority, code, pending_id, ip, now)
+    with transaction.atomic():
+        member = authority.prove()
+        _decide(found, now, decision=Decision.DENIED)
+        audit.record("authorization.denied", now=now, member=member, client=found.client)
+    return _decided("denied", found)
+
+
+def cancel(*, pending_id: str, browser: str | None) -> None:
+    """The browser that began gives up: the client learns so as `access_denied`.
+
+    Raises NotFound, Forbidden for another browser, Gone once expired, Conflict when it is decided.
+    """
+    now = timezone.now()
+    with transaction.atomic():
+        found = _of_this_browser(pending_id, browser)
+        _decide(found, now, decision=Decision.DENIED)
+        audit.record("authorization.denied", now=now, client=found.client, cancelled=True)
+
+
+# ------------------------------------------------------------------ one-time passwords
+
+
+def issue_one_time_password(*, authority: Authority) -> tuple[str, int]:
+    """A one-time password that stands for the authority's member: in clear, grouped for reading, and its life in
+    seconds. Raises Forbidden when the authority no longer stands."""
+    now = timezone.now()
+    plain = credentials.one_time_password()
+    ttl = settings.OVAUTH.otp_ttl
+    with transaction.atomic():
+        member = authority.prove()
+        OneTimePassword.objects.create(
+            member=member,
+            digest=_otp_digest(plain),
+            api_key_id=authority.api_key_pk,
+            password_epoch=authority.password_epoch,
+            expires_at=now + timedelta(seconds=ttl),
+        )
+        audit.record("otp.issued", now=now, member=member)
+    return credentials.grouped(plain), ttl
+
+
+def present_one_time_password(*, pending_id: str, browser: str | None, typed: str, ip: str = "") -> None:
+    """Spends the one-time password on this request: from now on its owner may decide it in this browser.
+
+    It opens no session. Raises as `cancel` does, NotFound for a wrong password, TooManyRequests for a guesser.
+    """
+    now = timezone.now()
+    counted = ((limits.OTP_BY_PENDING, pending_id), (limits.OTP_BY_ADDRESS, ip))
+    limits.check(counted)
+    plain = credentials.normalise(typed, credentials.OTP_LENGTH)
+    with transaction.atomic():
+        pending = _of_this_browser(pending_id, browser)
+        found = OneTimePassword.objects.filter(digest=_otp_digest(plain or ""), expires_at__gt=now).first()
+        spent = found is not None and OneTimePassword.objects.consume(found.pk, now)
+        if spent:
+            PendingAuthorization.objects.filter(pk=pending.pk).update(one_time_password=found)
+            audit.record("otp.used", now=now, member=found.member, client=pending.client)
+    if not spent:
+        limits.count(counted)
+        raise NotFound("This one-time password is wrong, used or expired.")
+
+
+def authority_on_page(*, pending_id: str, browser: str | None) -> Authority | None:
+    """Who may decide this request in this browser without being signed in: the owner of the one-time password given."""
+    given = _of_this_browser(pending_id, browser).one_time_password
+    return given and Authority(given.member_id, given.api_key_id, given.password_epoch)
+
+
+def _otp_digest(plain: str) -> bytes:
+    return credentials.keyed_digest(settings.SECRET_KEY, "one-time password", plain)
+
+
+# ------------------------------------------------------------------ finding and deciding
+
+
+def _find(
+    authority: Authority, code: str | None, pending_id: str | None, ip: str, now: datetime
+) -> PendingAuthorization:
+    if (code is None) == (pending_id is None):
+        raise InvalidRequest("Send either code or pending_id.")
+    rows = PendingAuthorization.objects.select_related("client")
+    if pending_id is not None:
+        found = rows.filter(public_id=pending_id).first()
+        if found is None or found.expires_at <= now:
+            raise NotFound("This request is unknown or has expired.")
+    else:
+        found = _by_code(code or "", authority, ip, now)
+    if found.decision != Decision.NONE:
+        raise Conflict(f"This request was already {found.decision}.")
+    return found
+
+
+def _by_code(typed: str, authority: Authority, ip: str, now: datetime) -> PendingAuthorization:
+    counted = ((limits.CODE_BY_MEMBER, authority.guesser), (limits.CODE_BY_ADDRESS, ip))
+    limits.check(counted)
+    code = credentials.normalise(typed, credentials.DISPLAY_CODE_LENGTH)
+    digest = authorization.code_digest(code or "")
+    found = PendingAuthorization.objects.select_related("client").filter(code_digest=digest).first()
+    if found is None or found.expires_at <= now:
+        limits.count(counted)
+        raise NotFound(NO_SUCH_CODE)
+    return found
+
+
+def _of_this_browser(pending_id: str, browser: str | None) -> PendingAuthorization:
+    return authorization.of_browser(pending_id, browser, timezone.now())
+
+
+def _decide(
+    found: PendingAuthorization,
+    now: datetime,
+    *,
+    decision: str,
+    grant: Grant | None = None,
+    expires_at: datetime | None = None,
+) -> None:
+    """Approve against deny, twice against once: the first one wins, the others are told."""
+    changes = {"decision": decision, "decided_at": now, "grant": grant}
+    undecided = PendingAuthorization.objects.filter(pk=found.pk, decision=Decision.NONE, expires_at__gt=now)
+    if not undecided.update(**changes, **({"expires_at": expires_at} if expires_at else {})):
+        found.refresh_from_db(fields=["decision", "expires_at"])
+        if found.decision == Decision.NONE:
+            raise Gone
+        raise Conflict(f"This request was already {found.decision}.")
+
+
+def _decided(status: Literal["approved", "denied"], found: PendingAuthorization) -> Decided:
+    seen = authorization.see(found)
+    return Decided(status, seen.client_id, display_text.clean(found.client.name), seen.destination)

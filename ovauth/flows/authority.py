@@ -1,0 +1,40 @@
+"""On whose behalf something is approved, and which credential proved it.
+
+What an API key authorized dies with that key; what a console session authorized dies with the password that opened it.
+An OAuth token is no authority: it cannot prolong or multiply itself.
+"""
+
+from dataclasses import dataclass
+
+from ovauth.errors import Forbidden
+from ovauth.models import ApiKey, Member
+
+
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """A member, and exactly one of: the API key, or the password epoch of the session, that spoke for them."""
+
+    member_pk: int
+    api_key_pk: int | None = None
+    password_epoch: int | None = None
+
+    def __post_init__(self) -> None:
+        if (self.api_key_pk is None) == (self.password_epoch is None):
+            raise ValueError("an authority is a key or a session")
+
+    @property
+    def guesser(self) -> str:
+        """Whom failures are counted against."""
+        return f"member {self.member_pk}"
+
+    def prove(self) -> Member:
+        """The member, if the credential still stands, seen inside the caller's transaction. Raises Forbidden."""
+        member = Member.objects.select_related("account").filter(pk=self.member_pk, is_active=True).first()
+        if member is None:
+            raise Forbidden("This user is deactivated.")
+        if self.api_key_pk is not None:
+            if not ApiKey.objects.filter(pk=self.api_key_pk, member=member, revoked_at=None).exists():
+                raise Forbidden("This API key is no longer valid.")
+        elif self.password_epoch != member.password_epoch:
+            raise Forbidden("The password has changed. Sign in again.")
+        return member

@@ -1,0 +1,274 @@
+"""The authorization endpoint (OAuth 2.1 §4.1.1, RFC 9207) and the way back from it.
+
+`destination` proves client and redirect URI, `begin` opens a request that waits for a person, `collect` hands the result
+to the browser that began, and to no other.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from ovauth import credentials
+from ovauth.credentials import Kind
+from ovauth.errors import (
+    AccessDenied,
+    Forbidden,
+    Gone,
+    InvalidRequest,
+    NotFound,
+    OAuthRefusal,
+    UnauthorizedClient,
+    Unavailable,
+    UnsupportedResponseType,
+    UntrustedRedirect,
+)
+from ovauth.flows import audit, limits
+from ovauth.models import AuthorizationCode, Client, PendingAuthorization
+from ovauth.rules import display_text, pkce, redirect_uris, resource_indicators, scopes
+
+Decision = PendingAuthorization.Decision
+MAX_STATE = 4096
+CODE_ATTEMPTS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """A client and one of its redirect URIs, both proven: now an answer may travel there."""
+
+    client: Client
+    redirect_uri: str
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A pending request, as pages and programs may see it. `display_code` only for the browser that began."""
+
+    pending_id: str
+    client_id: str
+    client_name: str
+    destination: str
+    is_loopback: bool
+    scopes: tuple[str, ...]
+    sentences: tuple[str, ...]
+    created_at: datetime
+    expires_at: datetime
+    ip: str
+    user_agent: str
+    status: str
+    display_code: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """`status` is pending, approved or denied; with the last two comes the URL that takes the result to the client."""
+
+    status: str
+    redirect_url: str | None = None
+
+
+def destination(*, client_id: str | None, redirect_uri: str | None) -> Destination:
+    """Client and redirect URI, the latter as it was sent. Raises UntrustedRedirect: nothing may travel anywhere.
+
+    A client with one redirect URI may leave it out (RFC 6749 §3.1.2.3).
+    """
+    if not client_id:
+        raise UntrustedRedirect("The app did not say which app it is.", reason="client_id is missing")
+    client = Client.objects.filter(client_id=client_id).first()
+    if client is None:
+        raise UntrustedRedirect("This app is not known here.", reason="unknown client")
+    if client.blocked_at is not None:
+        raise UntrustedRedirect("An operator has blocked this app.", reason="blocked client")
+    registered = tuple(client.redirect_uris)
+    if redirect_uri is None and len(registered) == 1:
+        return Destination(client, registered[0])
+    if redirect_uri is None or not redirect_uris.matches(redirect_uri, registered):
+        raise UntrustedRedirect(
+            "The app asked to be answered at an address that it has not registered.",
+            reason="unregistered redirect_uri",
+            asked=redirect_uri or "",
+            registered=registered,
+        )
+    return Destination(client, redirect_uri)
+
+
+def begin(
+    *,
+    to: Destination,
+    response_type: str | None,
+    state: str | None,
+    scope: str | None,
+    code_challenge: str | None,
+    code_challenge_method: str | None,
+    resource: Sequence[str],
+    issuer: str,
+    browser: str,
+    ip: str = "",
+    user_agent: str = "",
+) -> str:
+    """Opens a pending request for the browser with that secret; returns its public id.
+
+    Raises an OAuthRefusal that may travel to the destination, and TooManyRequests.
+    """
+    config = settings.OVAUTH
+    if response_type is None:
+        raise InvalidRequest("response_type is missing.")
+    if response_type != "code":
+        raise UnsupportedResponseType
+    if "authorization_code" not in to.client.grant_types:
+        raise UnauthorizedClient
+    if state is not None and len(state) > MAX_STATE:
+        raise InvalidRequest(f"state is longer than {MAX_STATE} characters.")
+    if why := pkce.why_not_challenge(code_challenge, code_challenge_method):
+        raise InvalidRequest(why)
+    chosen = scopes.choose(scope, known=config.scope_names, default=config.default_scopes)
+    target = resource_indicators.canonical(resource, resources=config.resources(issuer), issuer=issuer)
+    counted = ((limits.PENDING_BY_CLIENT_AND_ADDRESS, f"{to.client.pk} {ip}"),)
+    limits.check(counted)
+    now = timezone.now()
+    with transaction.atomic():
+        limits.count(counted)
+        pending = _insert_with_a_free_code(
+            PendingAuthorization(
+                public_id=credentials.identifier(),
+                client=to.client,
+                redirect_uri=to.redirect_uri,
+                state=state or "",
+                scope=scopes.joined(chosen),
+                resource=target,
+                code_challenge=code_challenge or "",
+                browser_digest=credentials.digest(browser),
+                ip=ip,
+                user_agent=display_text.clean(user_agent, 300),
+                created_at=now,
+                expires_at=now + timedelta(seconds=config.pending_ttl),
+            )
+        )
+        audit.record(
+            "authorization.requested",
+            now=now,
+            client=to.client,
+            destination=redirect_uris.destination(to.redirect_uri),
+        )
+    return pending.public_id
+
+
+def new_browser() -> str:
+    """A secret for a browser that has none yet, to be kept in its cookie."""
+    return credentials.browser()
+
+
+def _insert_with_a_free_code(pending: PendingAuthorization) -> PendingAuthorization:
+    for attempt in range(CODE_ATTEMPTS):
+        pending.code_attempt = attempt
+        pending.code_digest = code_digest(
+            credentials.display_code(settings.SECRET_KEY, pending.public_id, attempt)
+        )
+        try:
+            with transaction.atomic():
+                pending.save(force_insert=True)
+        except IntegrityError:
+            continue  # the code of another request: the next attempt has another code
+        return pending
+    raise Unavailable(reason="no free display code")
+
+
+def code_digest(code: str) -> bytes:
+    """By what a display code is looked up."""
+    return credentials.keyed_digest(settings.SECRET_KEY, "display code lookup", code)
+
+
+def look(*, pending_id: str, browser: str | None) -> Waiting:
+    """The request, for its code page. Raises NotFound, Gone once expired, Forbidden for any other browser."""
+    return see(of_browser(pending_id, browser, timezone.now()), with_code=True)
+
+
+def see(pending: PendingAuthorization, *, with_code: bool = False) -> Waiting:
+    """The request as a person or a program may see it."""
+    asked = tuple(pending.scope.split())
+    sentences = {scope.name: scope.sentence for scope in settings.OVAUTH.scopes}
+    code = credentials.display_code(settings.SECRET_KEY, pending.public_id, pending.code_attempt)
+    return Waiting(
+        pending_id=pending.public_id,
+        client_id=pending.client.client_id,
+        client_name=display_text.clean(pending.client.name),
+        destination=redirect_uris.destination(pending.redirect_uri),
+        is_loopback=redirect_uris.is_loopback(pending.redirect_uri),
+        scopes=asked,
+        sentences=tuple(sentences.get(name, name) for name in asked),
+        created_at=pending.created_at,
+        expires_at=pending.expires_at,
+        ip=pending.ip,
+        user_agent=pending.user_agent,
+        status=pending.decision or "pending",
+        display_code=credentials.grouped(code) if with_code else "",
+    )
+
+
+def collect(*, pending_id: str, browser: str | None, issuer: str) -> Collected:
+    """What became of the request; asked again, the same answer again, until its code is redeemed or its time is over.
+
+    Raises NotFound, Forbidden for any other browser, Gone once expired.
+    """
+    now = timezone.now()
+    with transaction.atomic():
+        pending = of_browser(pending_id, browser, now, lock=True)
+        if pending.decision == Decision.DENIED:
+            return Collected(
+                "denied", error_redirect(pending.redirect_uri, AccessDenied(), pending.state, issuer)
+            )
+        if pending.decision == Decision.NONE:
+            return Collected("pending")
+        code = _code_of(pending, browser or "", now)
+    parameters = {"code": code} | ({"state": pending.state} if pending.state else {}) | {"iss": issuer}
+    return Collected("approved", redirect_uris.with_parameters(pending.redirect_uri, parameters))
+
+
+def error_redirect(redirect_uri: str, refusal: OAuthRefusal, state: str | None, issuer: str) -> str:
+    """The URL that takes a refusal to the client (RFC 6749 §4.1.2.1, RFC 9207)."""
+    parameters = {"error": refusal.code, "error_description": refusal.description}
+    return redirect_uris.with_parameters(
+        redirect_uri, parameters | ({"state": state} if state else {}) | {"iss": issuer}
+    )
+
+
+def of_browser(
+    pending_id: str, browser: str | None, now: datetime, *, lock: bool = False
+) -> PendingAuthorization:
+    rows = PendingAuthorization.objects.select_related("client")
+    if lock:
+        rows = rows.select_for_update(of=("self",))
+    pending = rows.filter(public_id=pending_id).first()
+    if pending is None:
+        raise NotFound("This request is not known here.")
+    if browser is None or not credentials.same(browser, bytes(pending.browser_digest)):
+        raise Forbidden("Open this in the browser where you started.")
+    if pending.expires_at <= now:
+        raise Gone
+    return pending
+
+
+def _code_of(pending: PendingAuthorization, browser: str, now: datetime) -> str:
+    """The authorization code of an approved request: minted at the first call, opened with the browser's secret later."""
+    code = AuthorizationCode.objects.filter(pending=pending).first()
+    if code is not None:
+        plain = None if code.consumed_at else credentials.unseal(code.sealed, under=browser)
+        if plain is None:
+            raise Gone("This request is completed.")
+        return plain
+    plain = credentials.mint(Kind.AUTHORIZATION_CODE)
+    expires_at = now + timedelta(seconds=settings.OVAUTH.auth_code_ttl)
+    AuthorizationCode.objects.create(
+        digest=credentials.digest(plain),
+        grant_id=pending.grant_id,
+        pending=pending,
+        redirect_uri=pending.redirect_uri,
+        code_challenge=pending.code_challenge,
+        sealed=credentials.seal(plain, under=browser),
+        expires_at=expires_at,
+    )
+    PendingAuthorization.objects.filter(pk=pending.pk).update(expires_at=expires_at)
+    return plain

@@ -1,0 +1,209 @@
+"""Clients: registration (RFC 7591), its management (RFC 7592), and authentication at the token endpoint (RFC 6749 §2.3)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from ovauth import credentials
+from ovauth.credentials import Kind
+from ovauth.errors import InvalidClient, InvalidToken
+from ovauth.flows import audit, limits
+from ovauth.models import Client, ClientOrigin
+from ovauth.rules import client_metadata
+from ovauth.rules.client_metadata import ClientMetadata
+
+GRANT_TYPES = ("authorization_code", "refresh_token")
+AUTH_METHODS = ("none", "client_secret_basic", "client_secret_post")
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """What a client is told about itself. The secrets are in clear and shown once; None where there is none to show."""
+
+    client_id: str
+    issued_at: int
+    metadata: ClientMetadata
+    client_secret: str | None
+    registration_access_token: str | None
+
+
+def register(*, document: object, ip: str = "") -> Registration:
+    """A new client as the RFC 7591 document describes it. Raises InvalidRedirectUri and InvalidClientMetadata."""
+    metadata = _read(document)
+    counted = ((limits.REGISTRATION_BY_ADDRESS, ip),)
+    limits.check(counted)
+    now = timezone.now()
+    management = credentials.mint(Kind.REGISTRATION_TOKEN)
+    with transaction.atomic():
+        limits.count(counted)  # the one surface where successes are what a flood consists of
+        client = Client(
+            client_id=credentials.identifier(),
+            origin=ClientOrigin.REGISTERED,
+            registration_digest=credentials.digest(management),
+            created_at=now,
+        )
+        secret = _write(client, metadata)
+        client.save(force_insert=True)
+        audit.record("client.registered", now=now, client=client)
+    return Registration(client.client_id, int(now.timestamp()), metadata, secret, management)
+
+
+def read(*, client_id: str, registration_access_token: str) -> Registration:
+    """RFC 7592 §2.1. Raises InvalidToken."""
+    return _told(_managed(client_id, registration_access_token))
+
+
+def update(*, client_id: str, registration_access_token: str, document: object) -> Registration:
+    """RFC 7592 §2.2: the document replaces what was registered. A secret stays, appears or goes with the method.
+
+    Raises InvalidToken, InvalidRedirectUri, InvalidClientMetadata.
+    """
+    metadata = _read(document)
+    now = timezone.now()
+    with transaction.atomic():
+        client = _managed(client_id, registration_access_token)
+        secret = _write(client, metadata)
+        client.save()
+        audit.record("client.updated", now=now, client=client)
+    return _told(client, client_secret=secret)
+
+
+def delete(*, client_id: str, registration_access_token: str) -> None:
+    """RFC 7592 §2.3: the client, and with it everything that it held. Raises InvalidToken."""
+    now = timezone.now()
+    with transaction.atomic():
+        client = _managed(client_id, registration_access_token)
+        audit.record("client.deleted", now=now, client=client)
+        client.delete()
+
+
+def make(
+    *, name: str, redirect_uris: Sequence[str], token_endpoint_auth_method: str, scope: str = ""
+) -> Registration:
+    """A client made by an operator. Raises InvalidRedirectUri and InvalidClientMetadata."""
+    metadata = _read(
+        {
+            "client_name": name,
+            "redirect_uris": list(redirect_uris),
+            "token_endpoint_auth_method": token_endpoint_auth_method,
+            "scope": scope,
+        }
+    )
+    now = timezone.now()
+    with transaction.atomic():
+        client = Client(client_id=credentials.identifier(), origin=ClientOrigin.MANUAL, created_at=now)
+        secret = _write(client, metadata)
+        client.save(force_insert=True)
+        audit.record("client.made", now=now, client=client)
+    return _told(client, client_secret=secret)
+
+
+def renew_secret(*, client_id: str) -> str:
+    """A new secret for a client that has one, in clear; the old one stops working. Raises InvalidClient."""
+    now = timezone.now()
+    with transaction.atomic():
+        client = Client.objects.filter(client_id=client_id, secret_digest__isnull=False).first()
+        if client is None:
+            raise InvalidClient(reason="no such client with a secret")
+        secret = credentials.mint(Kind.CLIENT_SECRET)
+        Client.objects.filter(pk=client.pk).update(secret_digest=credentials.digest(secret))
+        audit.record("client.secret_renewed", now=now, client=client)
+    return secret
+
+
+def block(client: Client, now: datetime, *, blocked: bool) -> None:
+    """Blocks the client, so that nothing it holds works any more, or lets it in again. For use inside a transaction."""
+    Client.objects.filter(pk=client.pk).update(blocked_at=now if blocked else None)
+    audit.record("client.blocked" if blocked else "client.unblocked", now=now, client=client)
+
+
+def authenticate(*, client_id: str | None, client_secret: str | None, ip: str = "") -> Client:
+    """The client, proven by its secret if it has one. Raises InvalidClient, and TooManyRequests for a guesser.
+
+    Whether the secret came by Basic or in the body does not matter: libraries mix the two up.
+    """
+    if not client_id:
+        raise InvalidClient("No client authentication was sent.")
+    counted = ((limits.CLIENT_SECRET_BY_CLIENT_AND_ADDRESS, f"{client_id} {ip}"),)
+    limits.check(counted)
+    client = Client.objects.filter(client_id=client_id).first()
+    refusal = _why_not(client, client_secret)
+    if refusal is None and client is not None:
+        return client
+    if client_secret:
+        limits.count(counted)
+    raise InvalidClient(reason=refusal or "unknown client")
+
+
+def _why_not(client: Client | None, client_secret: str | None) -> str | None:
+    if client is None:
+        return "the client is unknown"
+    if client.blocked_at is not None:
+        return "the client is blocked"
+    if client.secret_digest is None:
+        return "a public client sent a secret" if client_secret else None
+    if not client_secret:
+        return "the client's secret is missing"
+    if not credentials.same(client_secret, bytes(client.secret_digest)):
+        return "the client's secret is wrong"
+    return None
+
+
+def _read(document: object) -> ClientMetadata:
+    config = settings.OVAUTH
+    return client_metadata.read(
+        document,
+        known_scopes=config.scope_names,
+        default_scopes=config.default_scopes,
+        grant_types=GRANT_TYPES,
+        auth_methods=AUTH_METHODS,
+    )
+
+
+def _write(client: Client, metadata: ClientMetadata) -> str | None:
+    """Puts the metadata into the unsaved client; returns a new secret where one is needed and missing."""
+    client.name = metadata.client_name
+    client.redirect_uris = list(metadata.redirect_uris)
+    client.grant_types = list(metadata.grant_types)
+    client.response_types = list(metadata.response_types)
+    client.token_endpoint_auth_method = metadata.token_endpoint_auth_method
+    client.application_type = metadata.application_type
+    client.scope = metadata.scope
+    client.metadata = metadata.extra
+    if metadata.token_endpoint_auth_method == "none":  # noqa: S105 a method, not a password
+        client.secret_digest = None
+        return None
+    if client.secret_digest is not None:
+        return None
+    secret = credentials.mint(Kind.CLIENT_SECRET)
+    client.secret_digest = credentials.digest(secret)
+    return secret
+
+
+def _managed(client_id: str, registration_access_token: str) -> Client:
+    client = Client.objects.filter(client_id=client_id).first()
+    if (
+        client is None
+        or client.registration_digest is None
+        or not credentials.same(registration_access_token, bytes(client.registration_digest))
+    ):
+        raise InvalidToken("The registration access token is not valid for this client.")
+    return client
+
+
+def _told(client: Client, *, client_secret: str | None = None) -> Registration:
+    metadata = ClientMetadata(
+        client_name=client.name,
+        redirect_uris=tuple(client.redirect_uris),
+        grant_types=tuple(client.grant_types),
+        response_types=tuple(client.response_types),
+        token_endpoint_auth_method=client.token_endpoint_auth_method,
+        scope=client.scope,
+        application_type=client.application_type,
+        extra=client.metadata,
+    )
+    return Registration(client.client_id, int(client.created_at.timestamp()), metadata, client_secret, None)

@@ -1,0 +1,72 @@
+"""Deletes what has expired, in batches, so that no writer waits long. A spent row stays until it expires."""
+
+from datetime import timedelta
+from typing import Any
+
+from django.contrib.sessions.models import Session
+from django.db import transaction
+from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.utils import timezone
+
+from ovauth.models import (
+    AccessToken,
+    AuthorizationCode,
+    Client,
+    ClientOrigin,
+    Grant,
+    OneTimePassword,
+    PendingAuthorization,
+    RefreshToken,
+    Tally,
+)
+
+BATCH = 500
+CLIENT_NEVER_USED = timedelta(days=1)
+CLIENT_UNUSED = timedelta(days=90)
+GRANT_KEPT = timedelta(days=1)
+
+
+def collect() -> dict[str, int]:
+    """How many rows of each kind were deleted."""
+    now = timezone.now()
+    expired: dict[str, QuerySet[Any]] = {
+        "access tokens": AccessToken.objects.filter(expires_at__lte=now),
+        "refresh tokens": RefreshToken.objects.filter(expires_at__lte=now),
+        "authorization codes": AuthorizationCode.objects.filter(expires_at__lte=now),
+        "one-time passwords": OneTimePassword.objects.filter(expires_at__lte=now),
+        "pending authorizations": PendingAuthorization.objects.filter(expires_at__lte=now),
+        "limits": Tally.objects.filter(expires_at__lte=now),
+        "sessions": Session.objects.filter(expire_date__lte=now),
+        # a grant with nothing left to use is no connection any more
+        "grants": Grant.objects.filter(
+            ~_has(AccessToken),
+            ~_has(RefreshToken),
+            ~_has(AuthorizationCode),
+            ~_has(PendingAuthorization),
+            created_at__lte=now - GRANT_KEPT,
+        ),
+        # self-registered clients that nobody uses; a living grant keeps its client
+        "clients": Client.objects.filter(
+            Q(last_used_at=None, created_at__lte=now - CLIENT_NEVER_USED)
+            | Q(last_used_at__lte=now - CLIENT_UNUSED),
+            ~Exists(Grant.objects.filter(client=OuterRef("pk"))),
+            ~Exists(PendingAuthorization.objects.filter(client=OuterRef("pk"))),
+            origin=ClientOrigin.REGISTERED,
+        ),
+    }
+    return {kind: _delete_in_batches(rows) for kind, rows in expired.items()}
+
+
+def _has(model: type[Any]) -> Exists:
+    return Exists(model.objects.filter(grant=OuterRef("pk")))
+
+
+def _delete_in_batches(rows: QuerySet[Any]) -> int:
+    deleted = 0
+    while True:
+        with transaction.atomic():
+            batch = list(rows.values_list("pk", flat=True)[:BATCH])
+            if not batch:
+                return deleted
+            rows.model.objects.filter(pk__in=batch).delete()
+        deleted += len(batch)

@@ -1,0 +1,70 @@
+"""Failures are counted, not successes, in the database that every process shares.
+
+A limit is keyed by who guesses (a key, a user, an address), never by what is guessed: it must not lock the victim out.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db import IntegrityError, transaction
+from django.db.models import F
+from django.utils import timezone
+
+from ovauth.errors import TooManyRequests
+from ovauth.models import Tally
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """At most `most` failures within `window` seconds."""
+
+    surface: str
+    most: int
+    window: int
+
+    def key(self, who: str) -> str:
+        return f"{self.surface}:{who}"[:150]
+
+
+CODE_BY_MEMBER = Limit("code/member", 5, 600)
+CODE_BY_ADDRESS = Limit("code/address", 10, 600)
+OTP_BY_PENDING = Limit("otp/pending", 5, 600)
+OTP_BY_ADDRESS = Limit("otp/address", 20, 600)
+SIGN_IN_BY_NAME_AND_ADDRESS = Limit("sign-in/name+address", 8, 600)
+SIGN_IN_BY_ADDRESS = Limit("sign-in/address", 40, 600)
+REGISTRATION_BY_ADDRESS = Limit("registration/address", 300, 600)
+PENDING_BY_CLIENT_AND_ADDRESS = Limit("authorize/client+address", 120, 600)
+CLIENT_SECRET_BY_CLIENT_AND_ADDRESS = Limit("client secret/client+address", 30, 600)
+
+Counted = Iterable[tuple[Limit, str]]
+
+
+def check(counted: Counted) -> None:
+    """Raises TooManyRequests when one of the limits is reached. Whoever is unknown (empty) is not limited."""
+    wanted = {limit.key(who): limit for limit, who in counted if who}
+    now = timezone.now()
+    for tally in Tally.objects.filter(key__in=wanted, expires_at__gt=now):
+        if tally.count >= wanted[tally.key].most:
+            wait = int((tally.expires_at - now).total_seconds()) + 1
+            raise TooManyRequests(wait, reason=f"{tally.key} reached {tally.count}")
+
+
+def count(counted: Counted) -> None:
+    """Counts one failure against each of them. To be called outside of a transaction that will be rolled back."""
+    now = timezone.now()
+    for limit, who in counted:
+        if who:
+            _count(limit.key(who), now, now + timedelta(seconds=limit.window))
+
+
+def _count(key: str, now: datetime, until: datetime) -> None:
+    if Tally.objects.filter(key=key, expires_at__gt=now).update(count=F("count") + 1):
+        return
+    if Tally.objects.filter(key=key, expires_at__lte=now).update(count=1, expires_at=until):
+        return
+    try:
+        with transaction.atomic():
+            Tally.objects.create(key=key, count=1, expires_at=until)
+    except IntegrityError:  # another process began the same window just now
+        Tally.objects.filter(key=key).update(count=F("count") + 1)

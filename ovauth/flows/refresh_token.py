@@ -1,0 +1,78 @@
+"""grant_type=refresh_token (OAuth 2.1 §4.3): rotated at every use, and nobody is logged out by accident.
+
+Clients run several processes on one stored token, and lose answers. So a used token is answered again with the *same*
+successor, as long as that successor has not been used, and in any case within OVAUTH_REFRESH_GRACE seconds. Any later
+reuse is a replay (RFC 9700 §4.14.2). The successor is sealed under its predecessor: only a holder of that opens it.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from ovauth import credentials
+from ovauth.errors import InvalidGrant, InvalidTarget
+from ovauth.flows import audit, issuance, revocation
+from ovauth.flows.issuance import TokenPair
+from ovauth.models import Client, RefreshToken
+from ovauth.rules import resource_indicators, scopes
+
+
+def rotate(
+    *, client: Client, refresh_token: str, scope: str | None = None, resource: Sequence[str] = (), issuer: str
+) -> TokenPair:
+    """A fresh access token and the one successor of the refresh token. `client` is authenticated already.
+
+    Raises InvalidGrant, InvalidScope for more than was granted, InvalidTarget for another resource than was granted.
+    """
+    now = timezone.now()
+    with transaction.atomic():
+        found = RefreshToken.objects.select_related(
+            "grant__client", "grant__member__account", "grant__api_key"
+        ).by_secret(refresh_token)
+        refusal = _why_not(found, client, now)
+        if refusal is None:
+            grant = found.grant
+            narrowed = scopes.joined(scopes.narrow(grant.scope.split(), scope))
+            if not resource_indicators.same(
+                resource, granted=grant.resource, resources=settings.OVAUTH.resources(issuer), issuer=issuer
+            ):
+                raise InvalidTarget("The resource differs from the one that was approved.")
+            successor = _successor(found, refresh_token, now)
+            if successor is not None:
+                access_token, ttl = issuance.access(grant, now, scope=narrowed)
+                audit.record("token.refreshed", now=now, member=grant.member, client=client, grant=grant)
+                return TokenPair(access_token, ttl, narrowed, successor)
+            refusal = "a used refresh token was replayed"
+            audit.record("token.reuse_detected", now=now, member=grant.member, client=client, grant=grant)
+            if settings.OVAUTH.replay_revokes == "user":
+                revocation.end_member(grant.member, now, because="refresh token replayed")
+            else:
+                revocation.end_grant(grant, now, because="refresh token replayed")
+    raise InvalidGrant(reason=refusal)  # out here: raised inside the block it would undo the revocation
+
+
+def _why_not(found: RefreshToken | None, client: Client, now: datetime) -> str | None:
+    if found is None or found.grant.client_id != client.pk:
+        return "the refresh token is unknown"  # someone else's token is no token
+    if found.expires_at <= now:
+        return "the refresh token has expired"
+    return found.grant.why_dead()
+
+
+def _successor(found: RefreshToken, plain: str, now: datetime) -> str | None:
+    """The token that takes this one's place, in clear; None when this use is a replay."""
+    if RefreshToken.objects.consume(found.pk, now):
+        row, successor = issuance.refresh(found.grant, now)
+        RefreshToken.objects.filter(pk=found.pk).update(
+            successor=row, sealed_successor=credentials.seal(successor, under=plain)
+        )
+        return successor
+    # Used before, perhaps this very moment by a twin: on PostgreSQL the failed consume waited for its commit.
+    used = RefreshToken.objects.select_related("successor").get(pk=found.pk)
+    within_grace = now < used.consumed_at + timedelta(seconds=settings.OVAUTH.refresh_grace)
+    if used.successor is not None and (used.successor.consumed_at is None or within_grace):
+        return credentials.unseal(used.sealed_successor, under=plain)
+    return None

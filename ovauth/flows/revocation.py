@@ -1,0 +1,102 @@
+"""What ends: a token (RFC 7009), a grant, everything of a user. Everything hangs on the grant, so each is one UPDATE."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db import transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from ovauth.credentials import Kind
+from ovauth.errors import NotFound
+from ovauth.flows import audit
+from ovauth.models import (
+    AccessToken,
+    AuthorizationCode,
+    Client,
+    Grant,
+    Member,
+    OneTimePassword,
+    RefreshToken,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How many credentials of each kind worked until now."""
+
+    authorization_codes: int
+    access_tokens: int
+    refresh_tokens: int
+
+
+def revoke(*, client: Client, token: str) -> None:
+    """RFC 7009: a refresh token ends its whole grant, an access token ends itself.
+
+    An unknown token, and another client's, change nothing and are no error.
+    """
+    now = timezone.now()
+    with transaction.atomic():
+        if token.startswith(Kind.ACCESS_TOKEN):
+            access = AccessToken.objects.select_related("grant__member__account").by_secret(token)
+            if (
+                access is not None
+                and access.grant.client_id == client.pk
+                and AccessToken.objects.filter(pk=access.pk, revoked_at=None).update(revoked_at=now)
+            ):
+                audit.record(
+                    "token.revoked", now=now, member=access.grant.member, client=client, grant=access.grant
+                )
+            return
+        refresh = RefreshToken.objects.select_related("grant__member__account", "grant__client").by_secret(
+            token
+        )
+        if refresh is not None and refresh.grant.client_id == client.pk:
+            end_grant(refresh.grant, now, because="revoked by the client")
+
+
+def end_grant(grant: Grant, now: datetime, *, because: str) -> bool:
+    """Ends one grant and all that it issued; False when it had ended already. For use inside a transaction."""
+    ended = (
+        Grant.objects.filter(pk=grant.pk, revoked_at=None).update(revoked_at=now, revoked_because=because)
+        == 1
+    )
+    if ended:
+        audit.record(
+            "grant.ended", now=now, member=grant.member, client=grant.client, grant=grant, because=because
+        )
+    return ended
+
+
+def end_member(member: Member, now: datetime, *, because: str) -> Ended:
+    """Ends every code, access and refresh token of a user. For use inside a transaction."""
+    return _end(Q(member=member), member, now, because=because)
+
+
+def end_authorized_by_keys(member: Member, now: datetime, *, because: str) -> Ended:
+    """Ends what the member's API keys authorized. For use inside a transaction."""
+    return _end(Q(member=member, api_key__isnull=False), member, now, because=because)
+
+
+def revoke_user_tokens(*, account: str, name: str, because: str = "revoked by an operator") -> Ended:
+    """Ends everything of that user. Raises NotFound."""
+    now = timezone.now()
+    with transaction.atomic():
+        member = Member.objects.select_related("account").filter(account__name=account, name=name).first()
+        if member is None:
+            raise NotFound("There is no such user.", reason=f"no user {name} in account {account}")
+        return end_member(member, now, because=because)
+
+
+def _end(which: Q, member: Member, now: datetime, *, because: str) -> Ended:
+    grants = Grant.objects.filter(which, revoked_at=None)
+    living = {"grant__in": grants, "expires_at__gt": now}
+    ended = Ended(
+        authorization_codes=AuthorizationCode.objects.filter(**living, consumed_at=None).count(),
+        access_tokens=AccessToken.objects.filter(**living, revoked_at=None).count(),
+        refresh_tokens=RefreshToken.objects.filter(**living, consumed_at=None).count(),
+    )
+    OneTimePassword.objects.filter(member=member, consumed_at=None).update(consumed_at=now)
+    count = grants.update(revoked_at=now, revoked_because=because)
+    audit.record("user.tokens_revoked", now=now, member=member, because=because, grants=count)
+    return ended

@@ -1,0 +1,346 @@
+"""The schema on one page.
+
+    Account ─< Member ─< ApiKey
+                  │  └─< OneTimePassword
+                  └────< Grant >──── Client ─< PendingAuthorization
+                          ├─< AuthorizationCode
+                          ├─< AccessToken
+                          └─< RefreshToken ── successor
+
+`Grant` is the row of one approval: everything that it issued hangs on it, and whether a token lives is a question to the
+token, its grant, the member and what authorized the grant. Spent rows stay until they expire, or a replay would look like
+a typo. Fields and constraints only: what changes rows is in `ovauth.flows`.
+"""
+
+from datetime import datetime
+from typing import Any, ClassVar
+
+from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
+from django.db import models
+from django.db.models import Q
+
+from ovauth import credentials
+from ovauth.roles import Role
+
+ROLES = [(role.value, role.label) for role in Role]
+
+
+class Secrets(models.QuerySet[Any]):
+    """Rows that are found by a secret, of which only the digest is stored."""
+
+    def by_secret(self, plain: str) -> Any | None:
+        """The row behind the secret, or None."""
+        return self.filter(digest=credentials.digest(plain)).first()
+
+    def consume(self, pk: int, now: datetime) -> bool:
+        """True for exactly one caller, whatever the database and however many ask at once."""
+        return self.filter(pk=pk, consumed_at=None).update(consumed_at=now) == 1
+
+
+class Digest(models.BinaryField):
+    """The 32 bytes that are stored of a secret; two rows never share one."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"max_length": 32, "unique": True, "editable": False} | options)
+
+
+# ------------------------------------------------------------------ who
+
+
+class Account(models.Model):
+    """A tenant: its members see each other, and nobody else's."""
+
+    name = models.CharField(max_length=64, unique=True)
+    created_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Members(BaseUserManager):
+    def get_by_natural_key(self, username: str | None) -> "Member":
+        """`account/name`, or the name alone where only one account has it (sign-in; Django's own commands)."""
+        if username and "/" in username:
+            return self.get(sign_in_name=username)
+        return self.get(name=username)
+
+
+class Member(AbstractBaseUser):
+    """A user in an account, with a role. Django's user model: the console and the admin sign it in."""
+
+    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="members")
+    name = models.CharField(max_length=64)
+    sign_in_name = models.CharField(max_length=129, unique=True, editable=False)
+    role = models.PositiveSmallIntegerField(choices=ROLES, default=Role.USER)
+    is_active = models.BooleanField(default=True)
+    password_epoch = models.PositiveIntegerField(
+        default=0,
+        editable=False,
+        help_text="Counts password changes: what an older password approved is over.",
+    )
+    first_password = models.BooleanField(
+        default=False, editable=False, help_text="The password is still the one that ovauth made up."
+    )
+    created_at = models.DateTimeField()
+
+    objects = Members()
+
+    USERNAME_FIELD = "sign_in_name"
+    REQUIRED_FIELDS: ClassVar[list[str]] = []
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["account", "name"], name="member_once_per_account")]
+
+    def __str__(self) -> str:
+        return self.sign_in_name
+
+    def set_password(self, raw_password: str | None) -> None:
+        """Every change of the password passes here, Django's own commands included. Django's silent upgrade of an old
+        hash saves the password field alone, so it does not count as a change."""
+        super().set_password(raw_password)
+        self.password_epoch += 1
+        self.first_password = False
+
+    @property
+    def is_staff(self) -> bool:
+        """The admin sees every account, so it is for role root."""
+        return self.is_active and self.role >= Role.ROOT
+
+    is_superuser = is_staff
+
+    def has_perm(self, perm: str, obj: Any = None) -> bool:
+        return self.is_staff
+
+    def has_perms(self, perm_list: Any, obj: Any = None) -> bool:
+        return self.is_staff
+
+    def has_module_perms(self, app_label: str) -> bool:
+        return self.is_staff
+
+
+class ApiKey(models.Model):
+    member = models.ForeignKey(Member, on_delete=models.CASCADE, related_name="api_keys")
+    digest = Digest()
+    last_four = models.CharField(max_length=4)
+    created_at = models.DateTimeField()
+    last_used_at = models.DateTimeField(null=True)
+    revoked_at = models.DateTimeField(null=True)
+
+    objects = Secrets.as_manager()
+
+    def __str__(self) -> str:
+        return f"{credentials.Kind.API_KEY}…{self.last_four}"
+
+
+class OneTimePassword(models.Model):
+    """Stands for its owner on one code page, once. Its authority is that of the key or session that asked for it."""
+
+    member = models.ForeignKey(Member, on_delete=models.CASCADE)
+    digest = Digest()
+    api_key = models.ForeignKey(ApiKey, on_delete=models.CASCADE, null=True)
+    password_epoch = models.PositiveIntegerField(null=True)
+    expires_at = models.DateTimeField(db_index=True)
+    consumed_at = models.DateTimeField(null=True)
+
+    objects = Secrets.as_manager()
+
+
+# ------------------------------------------------------------------ what asks
+
+
+class ClientOrigin(models.TextChoices):
+    REGISTERED = "registered", "registered itself"
+    MANUAL = "manual", "made by an operator"
+
+
+class Client(models.Model):
+    """An OAuth client. `metadata` holds the optional RFC 7591 members that it sent."""
+
+    client_id = models.CharField(max_length=255, unique=True)
+    origin = models.CharField(
+        max_length=12, choices=ClientOrigin, default=ClientOrigin.MANUAL, editable=False
+    )
+    name = models.CharField(max_length=200, blank=True)
+    redirect_uris = models.JSONField(default=list)
+    grant_types = models.JSONField(default=list)
+    response_types = models.JSONField(default=list)
+    token_endpoint_auth_method = models.CharField(max_length=32)
+    application_type = models.CharField(max_length=8)
+    scope = models.TextField(blank=True)
+    metadata = models.JSONField(default=dict, blank=True)
+    secret_digest = models.BinaryField(max_length=32, null=True, editable=False)
+    registration_digest = models.BinaryField(max_length=32, null=True, editable=False)
+    access_token_ttl = models.PositiveIntegerField(
+        null=True, blank=True, help_text="Seconds; empty for the default."
+    )
+    created_at = models.DateTimeField()
+    last_used_at = models.DateTimeField(null=True, editable=False)
+    blocked_at = models.DateTimeField(null=True, editable=False)
+
+    class Meta:
+        indexes = [models.Index(fields=["origin", "last_used_at", "created_at"], name="client_reaping")]
+
+    def __str__(self) -> str:
+        return self.name or self.client_id
+
+
+# ------------------------------------------------------------------ what was approved
+
+
+class Grant(models.Model):
+    """One approval: this client may act as this member, with the role that the member had then.
+
+    Exactly one thing authorized it: an API key, or a console session opened with the password of that epoch.
+    """
+
+    client = models.ForeignKey(Client, on_delete=models.CASCADE, related_name="grants")
+    member = models.ForeignKey(Member, on_delete=models.CASCADE, related_name="grants")
+    role = models.PositiveSmallIntegerField(choices=ROLES)
+    scope = models.TextField()
+    resource = models.TextField()
+    redirect_uri = models.TextField()
+    api_key = models.ForeignKey(ApiKey, on_delete=models.CASCADE, null=True, related_name="grants")
+    password_epoch = models.PositiveIntegerField(null=True)
+    created_at = models.DateTimeField()
+    connected_at = models.DateTimeField(null=True, help_text="When the first token was issued.")
+    last_used_at = models.DateTimeField(null=True)
+    last_used_ip = models.CharField(max_length=45, blank=True)
+    revoked_at = models.DateTimeField(null=True)
+    revoked_because = models.CharField(max_length=60, blank=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(api_key=None) ^ Q(password_epoch=None), name="grant_authorized_by_one_thing"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.client} for {self.member}"
+
+    def why_dead(self) -> str | None:
+        """Why nothing may be issued under this grant now, or None. `ovauth.bearer` asks the same in SQL.
+
+        Wants `client`, `member` and `api_key` selected along.
+        """
+        if self.revoked_at is not None:
+            return "the grant was revoked"
+        if self.client.blocked_at is not None:
+            return "the client is blocked"
+        if not self.member.is_active:
+            return "the user is deactivated"
+        if self.member.role < self.role:
+            return "the user's role dropped below that of the approval"
+        if self.api_key is not None:
+            return "the API key that authorized it is gone" if self.api_key.revoked_at else None
+        return (
+            None
+            if self.password_epoch == self.member.password_epoch
+            else "the password changed since the approval"
+        )
+
+
+class PendingAuthorization(models.Model):
+    """A request that waits for a person, and then for the browser that began it to fetch the result."""
+
+    class Decision(models.TextChoices):
+        NONE = "", "waiting"
+        APPROVED = "approved"
+        DENIED = "denied"
+
+    public_id = models.CharField(max_length=32, unique=True)
+    client = models.ForeignKey(Client, on_delete=models.CASCADE, related_name="pending")
+    redirect_uri = models.TextField()
+    state = models.TextField(blank=True)
+    scope = models.TextField()
+    resource = models.TextField()
+    code_challenge = models.CharField(max_length=43)
+    browser_digest = models.BinaryField(max_length=32, editable=False)
+    code_digest = Digest()
+    code_attempt = models.PositiveSmallIntegerField()
+    ip = models.CharField(max_length=45, blank=True)
+    user_agent = models.CharField(max_length=300, blank=True)
+    created_at = models.DateTimeField()
+    expires_at = models.DateTimeField(db_index=True)
+    decision = models.CharField(max_length=8, choices=Decision, default=Decision.NONE, blank=True)
+    decided_at = models.DateTimeField(null=True)
+    one_time_password = models.ForeignKey(OneTimePassword, on_delete=models.SET_NULL, null=True)
+    grant = models.ForeignKey(Grant, on_delete=models.CASCADE, null=True)
+
+    def __str__(self) -> str:
+        return f"{self.client} since {self.created_at:%H:%M}"
+
+
+# ------------------------------------------------------------------ what was issued
+
+
+class AuthorizationCode(models.Model):
+    """`sealed` is the code itself, closed under the secret of the browser that may receive it: so the same redirect can be
+    given again after a reload, and the database alone opens nothing."""
+
+    digest = Digest()
+    grant = models.ForeignKey(Grant, on_delete=models.CASCADE)
+    pending = models.OneToOneField(
+        PendingAuthorization, on_delete=models.CASCADE, null=True, related_name="code"
+    )
+    redirect_uri = models.TextField()
+    code_challenge = models.CharField(max_length=43)
+    sealed = models.BinaryField(editable=False)
+    expires_at = models.DateTimeField(db_index=True)
+    consumed_at = models.DateTimeField(null=True)
+
+    objects = Secrets.as_manager()
+
+
+class AccessToken(models.Model):
+    digest = Digest()
+    grant = models.ForeignKey(Grant, on_delete=models.CASCADE, related_name="access_tokens")
+    scope = models.TextField()
+    created_at = models.DateTimeField()
+    expires_at = models.DateTimeField(db_index=True)
+    revoked_at = models.DateTimeField(null=True)
+
+    objects = Secrets.as_manager()
+
+
+class RefreshToken(models.Model):
+    """`sealed_successor` is the token that replaced this one, closed under this one in clear: a client that lost the
+    answer gets the same successor again, and a reader of the database gets nothing."""
+
+    digest = Digest()
+    grant = models.ForeignKey(Grant, on_delete=models.CASCADE, related_name="refresh_tokens")
+    created_at = models.DateTimeField()
+    expires_at = models.DateTimeField(db_index=True)
+    consumed_at = models.DateTimeField(null=True)
+    successor = models.OneToOneField("self", on_delete=models.SET_NULL, null=True, related_name="predecessor")
+    sealed_successor = models.BinaryField(null=True, editable=False)
+
+    objects = Secrets.as_manager()
+
+
+# ------------------------------------------------------------------ what was noted
+
+
+class Tally(models.Model):
+    """How often something failed within a window; shared by every process and machine."""
+
+    key = models.CharField(max_length=150, unique=True)
+    count = models.PositiveIntegerField()
+    expires_at = models.DateTimeField(db_index=True)
+
+
+class AuditEvent(models.Model):
+    """What happened, who did it, to whom. Append-only; names are copied, so that deleting a row elsewhere keeps the story."""
+
+    at = models.DateTimeField(db_index=True)
+    event = models.CharField(max_length=40)
+    actor = models.CharField(max_length=129, blank=True)
+    account = models.CharField(max_length=64, blank=True)
+    client_id = models.CharField(max_length=255, blank=True)
+    grant_id = models.BigIntegerField(null=True)
+    ip = models.CharField(max_length=45, blank=True)
+    request_id = models.CharField(max_length=36, blank=True)
+    detail = models.JSONField(default=dict)
+
+    def __str__(self) -> str:
+        return f"{self.at:%Y-%m-%d %H:%M:%S} {self.event}"

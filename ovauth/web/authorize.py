@@ -1,0 +1,185 @@
+"""The authorization endpoint and the code page behind it (OAuth 2.1 §4.1, RFC 9207; RFC 10027 for the page).
+
+`/authorize` proves client and redirect URI and opens a pending request for this browser. The page shows the code, lets a
+person who is signed in here (or gives a one-time password) decide at once, waits, and hands the result to the client. A
+decision is POST → 303 → a 200 page of ours, which goes on by itself: Chromium blocks a form whose redirect leaves for the
+client.
+"""
+
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.http import require_http_methods, require_safe
+from ninja import NinjaAPI
+
+from ovauth import wire
+from ovauth.errors import Forbidden, Gone, InvalidRequest, NotFound, Refusal, UntrustedRedirect
+from ovauth.flows import approval, authorization
+from ovauth.flows.authority import Authority
+from ovauth.flows.authorization import Destination, Waiting
+from ovauth.web import callers
+from ovauth.web.public_origin import issuer_of
+from ovauth.wire import Lenient
+
+
+class SeeOther(HttpResponseRedirect):
+    status_code = 303
+
+
+def mount(api: NinjaAPI) -> None:
+    @api.api_operation(["GET", "POST"], "/authorize")
+    def authorize(request: HttpRequest) -> HttpResponse:
+        return _authorize(request)
+
+
+def _authorize(request: HttpRequest) -> HttpResponse:
+    sent = _sent(request)
+    if "redirect_uri" in sent.repeated or "client_id" in sent.repeated:
+        raise UntrustedRedirect(
+            "The app's link names two apps or two addresses.", reason="repeated parameter"
+        )
+    to = authorization.destination(client_id=sent.one("client_id"), redirect_uri=sent.one("redirect_uri"))
+    browser = request.COOKIES.get(_cookie_name(request)) or authorization.new_browser()
+    try:
+        pending_id = _begin(request, sent, to, browser)
+    except Refusal as refusal:
+        if not refusal.may_redirect:
+            raise
+        return _to_client(
+            authorization.error_redirect(to.redirect_uri, refusal, sent.one("state"), issuer_of(request))
+        )
+    response = HttpResponseRedirect(f"{reverse('code_page')}?pending={pending_id}")
+    response.set_cookie(
+        _cookie_name(request), browser, httponly=True, samesite="Lax", secure=request.is_secure()
+    )
+    response["Cache-Control"] = "no-store"
+    return response
+
+
+def _sent(request: HttpRequest) -> Lenient:
+    if request.method == "POST":
+        return wire.authorization_form(request.headers.get("content-type"), request.body)
+    return wire.authorization_request(request.META.get("QUERY_STRING", "").encode("latin-1", "replace"))
+
+
+def _begin(request: HttpRequest, sent: Lenient, to: Destination, browser: str) -> str:
+    if sent.fault:
+        raise InvalidRequest(sent.fault)
+    if sent.one("response_mode") not in (None, "query"):
+        raise InvalidRequest("Only the response mode query is supported.")
+    return authorization.begin(
+        to=to,
+        response_type=sent.one("response_type"),
+        state=sent.one("state"),
+        scope=sent.one("scope"),
+        code_challenge=sent.one("code_challenge"),
+        code_challenge_method=sent.one("code_challenge_method"),
+        resource=sent.resource,
+        issuer=issuer_of(request),
+        browser=browser,
+        ip=request.META.get("REMOTE_ADDR", ""),
+        user_agent=request.headers.get("user-agent", ""),
+    )
+
+
+def _to_client(url: str) -> HttpResponse:
+    """A redirect to a proven redirect URI, byte for byte; Django's class knows no `cursor://`."""
+    response = HttpResponse(status=302)
+    response["Location"] = url
+    response["Cache-Control"] = "no-store"
+    return response
+
+
+# ------------------------------------------------------------------ the page
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def code_page(request: HttpRequest) -> HttpResponse:
+    pending_id, browser = _asked(request)
+    waiting = authorization.look(pending_id=pending_id, browser=browser)
+    if request.method == "POST":
+        return _act(request, pending_id, browser)
+    if waiting.status != "pending":
+        return _hand_over(request, waiting)
+    return _show(request, waiting, _authority_here(request, pending_id, browser))
+
+
+@require_safe
+def status(request: HttpRequest) -> HttpResponse:
+    """What became of the request, for the page's script: asked again, the same answer again."""
+    pending_id, browser = _asked(request)
+    try:
+        collected = authorization.collect(pending_id=pending_id, browser=browser, issuer=issuer_of(request))
+    except Gone:
+        return JsonResponse({"status": "expired"}, status=410)
+    body = {"status": collected.status}
+    if collected.redirect_url is not None:
+        body["redirect_url"] = collected.redirect_url
+    return JsonResponse(body)
+
+
+def _show(
+    request: HttpRequest, waiting: Waiting, authority: Authority | None, *, fault: str = "", status: int = 200
+) -> HttpResponse:
+    context = {
+        "waiting": waiting,
+        "may_decide": authority is not None,
+        "by_one_time_password": authority is not None and not request.user.is_authenticated,
+        "fault": fault,
+        "seconds_left": max(0, int((waiting.expires_at - timezone.now()).total_seconds())),
+        "verify_url": request.build_absolute_uri(reverse("console_verify")),
+    }
+    return render(request, "ovauth/code.html", context, status=status)
+
+
+def _act(request: HttpRequest, pending_id: str, browser: str | None) -> HttpResponse:
+    """One of the page's forms: a decision by whoever may decide here, a one-time password, or giving up."""
+    here = SeeOther(f"{reverse('code_page')}?pending={pending_id}")
+    ip = request.META.get("REMOTE_ADDR", "")
+    match request.POST.get("action"):
+        case "cancel":
+            approval.cancel(pending_id=pending_id, browser=browser)
+        case "one-time-password":
+            typed = request.POST.get("one_time_password", "")
+            try:
+                approval.present_one_time_password(pending_id=pending_id, browser=browser, typed=typed, ip=ip)
+            except NotFound as wrong:
+                waiting = authorization.look(pending_id=pending_id, browser=browser)
+                return _show(request, waiting, None, fault=wrong.description, status=400)
+        case "approve" | "deny" as decision:
+            authority = _authority_here(request, pending_id, browser)
+            if authority is None:
+                raise Forbidden("Sign in first, or give a one-time password.")
+            decide = approval.approve if decision == "approve" else approval.deny
+            decide(authority=authority, pending_id=pending_id, ip=ip)
+        case _:
+            raise InvalidRequest("The form was not complete.")
+    return here
+
+
+def _hand_over(request: HttpRequest, waiting: Waiting) -> HttpResponse:
+    """A page of ours that goes on to the client: by script, or without one by itself after a second."""
+    collected = authorization.collect(
+        pending_id=waiting.pending_id,
+        browser=request.COOKIES.get(_cookie_name(request)),
+        issuer=issuer_of(request),
+    )
+    return render(request, "ovauth/hand_over.html", {"waiting": waiting, "collected": collected})
+
+
+def _authority_here(request: HttpRequest, pending_id: str, browser: str | None) -> Authority | None:
+    """The person signed in on this browser, or else the owner of the one-time password that was given on the page."""
+    if request.user.is_authenticated:
+        return callers.of_member(request.user).authority
+    return approval.authority_on_page(pending_id=pending_id, browser=browser)
+
+
+def _asked(request: HttpRequest) -> tuple[str, str | None]:
+    pending_id = wire.query(request.META.get("QUERY_STRING", "").encode("latin-1", "replace")).need("pending")
+    return pending_id, request.COOKIES.get(_cookie_name(request))
+
+
+def _cookie_name(request: HttpRequest) -> str:
+    """`__Host-` binds the cookie to this very host, but browsers take it only over https."""
+    return "__Host-ovauth_browser" if request.is_secure() else "ovauth_browser"

@@ -1,0 +1,75 @@
+"""Who is calling? An API key or an OAuth token in a header, or a console session in a cookie: exactly one of them."""
+
+from dataclasses import dataclass
+
+from django.conf import settings
+from django.http import HttpRequest
+from ninja.utils import check_csrf
+
+from ovauth import bearer, wire
+from ovauth.errors import Forbidden, Unauthenticated
+from ovauth.flows.authority import Authority
+from ovauth.roles import Role
+from ovauth.web.public_origin import issuer_of
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Somebody who was recognised. `authority` is None for an OAuth token, which approves nothing."""
+
+    account_id: str
+    user_id: str
+    role: Role
+    scopes: tuple[str, ...]
+    authority: Authority | None
+
+    @property
+    def from_oauth(self) -> bool:
+        return self.authority is None
+
+
+def caller(request: HttpRequest) -> Caller:
+    """Who calls. A header counts before the cookie, which a browser sends unasked.
+
+    Raises Unauthenticated, InvalidToken, and Forbidden for a session's write without its CSRF token.
+    """
+    secret = wire.bearer(_all(request, "authorization"), _all(request, "x-api-key"))
+    if secret is None:
+        return _of_session(request)
+    resource = settings.OVAUTH.resources(issuer_of(request))[0]
+    identity = bearer.identify(secret, resource=resource, ip=request.META.get("REMOTE_ADDR", ""))
+    authority = None if identity.from_oauth else Authority(identity.member_pk, api_key_pk=identity.api_key_pk)
+    return Caller(
+        identity.account_id, identity.user_id, Role.named(identity.role), identity.scopes, authority
+    )
+
+
+def approver(request: HttpRequest) -> tuple[Caller, Authority]:
+    """Who calls, if they may approve and create. Raises as `caller` does, and Forbidden for an OAuth token."""
+    found = caller(request)
+    if found.authority is None:
+        raise Forbidden("An OAuth token cannot do this. Use an API key, or sign in.")
+    return found, found.authority
+
+
+def _of_session(request: HttpRequest) -> Caller:
+    member = request.user
+    if not member.is_authenticated:
+        raise Unauthenticated
+    if check_csrf(request) is not None:
+        raise Forbidden("The CSRF token is missing or wrong.")
+    return of_member(member)
+
+
+def of_member(member) -> Caller:  # type: ignore[no-untyped-def]  # models are not for this room
+    """The signed-in member of a console session."""
+    lowest = settings.OVAUTH.lowest_roles
+    scopes = tuple(name for name, role in lowest.items() if role <= member.role)
+    authority = Authority(member.pk, password_epoch=member.password_epoch)
+    return Caller(member.account.name, member.name, Role(member.role), scopes, authority)
+
+
+def _all(request: HttpRequest, name: str) -> list[str]:
+    """Every value of a header. Django joins repeated ones by a comma, which no credential of ours contains."""
+    value = request.headers.get(name)
+    return value.split(",") if value is not None else []

@@ -1,0 +1,85 @@
+"""Discovery: the authorization server metadata (RFC 8414) and the protected resource metadata (RFC 9728)."""
+
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from ninja import NinjaAPI
+
+from ovauth.errors import NotFound
+from ovauth.flows.clients import AUTH_METHODS, GRANT_TYPES
+from ovauth.web.public_origin import issuer_of
+
+CACHE = "public, max-age=3600"
+
+
+def authorization_server(issuer: str) -> dict[str, Any]:
+    """The document of RFC 8414 §2. What is not built or not allowed is not in it."""
+    config = settings.OVAUTH
+    document: dict[str, Any] = {
+        "issuer": issuer,
+        "authorization_endpoint": f"{issuer}/authorize",
+        "token_endpoint": f"{issuer}/token",
+        "revocation_endpoint": f"{issuer}/revoke",
+        "scopes_supported": list(config.scope_names),
+        "response_types_supported": ["code"],
+        "response_modes_supported": ["query"],
+        "grant_types_supported": list(GRANT_TYPES),
+        "token_endpoint_auth_methods_supported": list(AUTH_METHODS),
+        "revocation_endpoint_auth_methods_supported": list(AUTH_METHODS),
+        "code_challenge_methods_supported": ["S256"],
+        "authorization_response_iss_parameter_supported": True,
+    }
+    if config.registration != "off":
+        document["registration_endpoint"] = f"{issuer}/register"
+    return document
+
+
+def protected_resource(issuer: str) -> dict[str, Any]:
+    """The document of RFC 9728 §2 for the MCP server."""
+    config = settings.OVAUTH
+    return {
+        "resource": config.resources(issuer)[0],
+        "authorization_servers": [issuer],
+        "scopes_supported": list(config.scope_names),
+        "bearer_methods_supported": ["header"],
+    }
+
+
+def mount(api: NinjaAPI) -> None:
+    """Adds the well-known routes, and a JSON 404 for every other path below /.well-known/."""
+    for name in ("oauth-authorization-server", "openid-configuration"):
+        _add(api, name, authorization_server, lambda issuer: _path_of(issuer))
+    _add(api, "oauth-protected-resource", protected_resource, lambda issuer: f"{_path_of(issuer)}/mcp")
+
+    @api.api_operation(
+        ["GET", "POST", "PUT", "DELETE", "PATCH"], "/.well-known/{path:rest}", include_in_schema=False
+    )
+    def elsewhere(request: HttpRequest, rest: str) -> HttpResponse:
+        raise NotFound(reason=f"nothing at /.well-known/{rest}")
+
+
+def _path_of(issuer: str) -> str:
+    return issuer.partition("://")[2].partition("/")[1] + issuer.partition("://")[2].partition("/")[2]
+
+
+def _add(api: NinjaAPI, name: str, document: Any, inserted_path: Any) -> None:
+    """The document at the well-known name, with nothing behind it or with the path that the RFC inserts."""
+
+    @api.get(f"/.well-known/{name}", url_name=name, operation_id=name)
+    def root(request: HttpRequest) -> HttpResponse:
+        return _answer(document(issuer_of(request)))
+
+    @api.get(f"/.well-known/{name}/{{path:rest}}", include_in_schema=False, operation_id=f"{name}-with-path")
+    def with_path(request: HttpRequest, rest: str) -> HttpResponse:
+        issuer = issuer_of(request)
+        if f"/{rest}".rstrip("/") != inserted_path(issuer):
+            raise NotFound(reason=f"{name} asked for another path")
+        return _answer(document(issuer))
+
+
+def _answer(document: dict[str, Any]) -> HttpResponse:
+    response = JsonResponse(document)
+    response["Cache-Control"] = CACHE
+    response["Vary"] = "Host"
+    return response

@@ -1,0 +1,82 @@
+"""What every request to Django passes: its provenance, its log line, its headers, and the refusals that came before it."""
+
+import logging
+import time
+import uuid
+from collections.abc import Callable
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+
+from ovauth.errors import NotFound, Refusal
+from ovauth.flows import audit
+from ovauth.web import faults
+
+log = logging.getLogger("ovauth.request")
+
+Next = Callable[[HttpRequest], HttpResponse]
+
+OAUTH_ROUTES = (
+    "/authorize",
+    "/token",
+    "/revoke",
+    "/register",
+    "/oauth/",
+    "/.well-known/",
+    "/api/v1/auth/",
+    "/console/verify",
+)
+
+
+class Requests:
+    """Gives the request an id and an address, answers refusals, writes one log line: the path and never the query."""
+
+    def __init__(self, get_response: Next) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        started = time.perf_counter()
+        request.id = uuid.uuid4().hex  # type: ignore[attr-defined]
+        ip = request.META.get("REMOTE_ADDR", "")
+        with audit.provenance(ip=ip, request_id=request.id):  # type: ignore[attr-defined]
+            response = self._answer(request)
+        response["X-Request-Id"] = request.id  # type: ignore[attr-defined]
+        for cookie in response.cookies.values():
+            # Decided per request: behind a proxy only the request knows that the browser speaks https.
+            cookie["secure"] = request.is_secure()
+        took = (time.perf_counter() - started) * 1000
+        log.info("%s %s %s %.0f ms %s", request.method, request.path, response.status_code, took, ip)
+        return response
+
+    def _answer(self, request: HttpRequest) -> HttpResponse:
+        fault: Refusal | None = getattr(request, "scope", {}).get("ovauth.fault")
+        if fault is None and not settings.OVAUTH.enabled and request.path_info.startswith(OAUTH_ROUTES):
+            fault = NotFound("OAuth is switched off here.")
+        if fault is not None:
+            return faults.answer(request, fault)
+        response = self.get_response(request)
+        return faults.in_shape(request, response)
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse:
+        return faults.answer(request, exception)
+
+
+class PageHeaders:
+    """The headers of every page, and of everything that has none of its own."""
+
+    def __init__(self, get_response: Next) -> None:
+        self.get_response = get_response
+        self.policy = "; ".join(
+            f"{name} {' '.join(sources)}" for name, sources in settings.SECURE_CSP.items()
+        )
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        response = self.get_response(request)
+        response.headers.setdefault("Content-Security-Policy", self.policy)
+        response.headers.setdefault("Cross-Origin-Opener-Policy", "unsafe-none")
+        response.headers.setdefault("Referrer-Policy", settings.SECURE_REFERRER_POLICY)
+        response.headers.setdefault("X-Content-Type-Options", "nosniff")
+        response.headers.setdefault("X-Frame-Options", "DENY")
+        response.headers.setdefault("Permissions-Policy", "")
+        response.headers.setdefault("Cache-Control", "no-store")
+        return response

@@ -1,0 +1,136 @@
+"""The OAuth endpoints that programs call, as Ninja operations: parse by wire, act by flows, answer in JSON."""
+
+from collections.abc import Callable
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from ninja import NinjaAPI
+
+from ovauth import wire
+from ovauth.errors import Forbidden, InvalidToken, UnauthorizedClient, UnsupportedGrantType
+from ovauth.flows import authorization_code, clients, refresh_token, revocation
+from ovauth.flows.clients import Registration
+from ovauth.flows.issuance import TokenPair
+from ovauth.roles import Role
+from ovauth.rules import client_metadata
+from ovauth.web import authorize, callers, discovery, faults
+from ovauth.web.public_origin import issuer_of
+from ovauth.wire import Parameters
+
+api = NinjaAPI(title="ovauth", urls_namespace="oauth", docs_url=None, openapi_url=None)
+api.add_exception_handler(Exception, faults.answer)
+discovery.mount(api)
+authorize.mount(api)
+
+
+def _code(parameters: Parameters) -> dict[str, Any]:
+    return {
+        "code": parameters.need("code"),
+        "redirect_uri": parameters.one("redirect_uri"),
+        "code_verifier": parameters.one("code_verifier"),
+        "resource": parameters.resource,
+    }
+
+
+def _refresh(parameters: Parameters) -> dict[str, Any]:
+    return {
+        "refresh_token": parameters.need("refresh_token"),
+        "scope": parameters.one("scope"),
+        "resource": parameters.resource,
+    }
+
+
+GRANTS: dict[str, tuple[Callable[[Parameters], dict[str, Any]], Callable[..., TokenPair]]] = {
+    "authorization_code": (_code, authorization_code.redeem),
+    "refresh_token": (_refresh, refresh_token.rotate),
+}
+
+
+@api.post("/token")
+def token(request: HttpRequest) -> HttpResponse:
+    parameters, client = _authenticated(request)
+    grant_type = parameters.need("grant_type")
+    if grant_type not in GRANTS:
+        raise UnsupportedGrantType
+    if grant_type not in client.grant_types:
+        raise UnauthorizedClient
+    parse, act = GRANTS[grant_type]
+    pair = act(client=client, issuer=issuer_of(request), **parse(parameters))
+    body = {
+        "access_token": pair.access_token,
+        "token_type": "Bearer",
+        "expires_in": pair.expires_in,
+        "scope": pair.scope,
+    }
+    if pair.refresh_token is not None:
+        body["refresh_token"] = pair.refresh_token
+    return _no_store(JsonResponse(body))
+
+
+@api.post("/revoke")
+def revoke(request: HttpRequest) -> HttpResponse:
+    parameters, client = _authenticated(request)
+    revocation.revoke(client=client, token=parameters.need("token"))
+    return _no_store(HttpResponse())
+
+
+@api.post("/register")
+def register(request: HttpRequest) -> HttpResponse:
+    match settings.OVAUTH.registration:
+        case "off":
+            raise Forbidden("Apps cannot register themselves here. Ask the operator for a client.")
+        case "token" if callers.approver(request)[0].role < Role.ADMIN:
+            raise Forbidden("Registering needs the API key of an administrator.")
+    document = wire.json_object(request.headers.get("content-type"), request.body)
+    made = clients.register(document=document, ip=request.META.get("REMOTE_ADDR", ""))
+    return _no_store(JsonResponse(_described(made, issuer_of(request)), status=201))
+
+
+@api.api_operation(["GET", "PUT", "DELETE"], "/register/{client_id}")
+def registration(request: HttpRequest, client_id: str) -> HttpResponse:
+    secret = wire.bearer([request.headers["authorization"]] if "authorization" in request.headers else [], [])
+    if secret is None:
+        raise InvalidToken("Send the registration access token.")
+    proof = {"client_id": client_id, "registration_access_token": secret}
+    if request.method == "DELETE":
+        clients.delete(**proof)
+        return _no_store(HttpResponse(status=204))
+    if request.method == "PUT":
+        document = wire.json_object(request.headers.get("content-type"), request.body)
+        found = clients.update(document=document, **proof)
+    else:
+        found = clients.read(**proof)
+    return _no_store(
+        JsonResponse(_described(found, issuer_of(request)) | {"registration_access_token": secret})
+    )
+
+
+def _authenticated(request: HttpRequest) -> tuple[Parameters, Any]:
+    parameters = wire.form(request.headers.get("content-type"), request.body)
+    sent = wire.client_credentials(request.headers.get("authorization"), parameters)
+    client = clients.authenticate(
+        client_id=sent.client_id, client_secret=sent.client_secret, ip=request.META.get("REMOTE_ADDR", "")
+    )
+    return parameters, client
+
+
+def _described(registration: Registration, issuer: str) -> dict[str, Any]:
+    """RFC 7591 §3.2.1 and RFC 7592 §3: what is stored, and nothing that is not."""
+    body: dict[str, Any] = {
+        "client_id": registration.client_id,
+        "client_id_issued_at": registration.issued_at,
+        **client_metadata.document(registration.metadata),
+        "registration_client_uri": f"{issuer}/register/{registration.client_id}",
+    }
+    if registration.client_secret is not None:
+        body |= {"client_secret": registration.client_secret, "client_secret_expires_at": 0}
+    if registration.registration_access_token is not None:
+        body["registration_access_token"] = registration.registration_access_token
+    return body
+
+
+def _no_store(response: HttpResponse) -> HttpResponse:
+    response["Cache-Control"] = "no-store"
+    response["Pragma"] = "no-cache"
+    return response

@@ -1,0 +1,260 @@
+"""What did they send? Form, query, Basic and JSON in, plain values out: nothing repeated, nothing guessed, no database.
+
+Works on bytes and header values, so that no framework's leniency comes between. A parameter without a value counts as not
+sent, and an unknown one is ignored (RFC 6749 §3.1, §3.2).
+"""
+
+import base64
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+from urllib.parse import parse_qsl, unquote_plus
+
+from ovauth.errors import (
+    InvalidClient,
+    InvalidRequest,
+    InvalidToken,
+    TooLarge,
+    Unauthenticated,
+    UnsupportedMediaType,
+)
+
+MAX_PARAMETERS: Final = 60
+MAX_JSON: Final = 64 * 1024
+MAX_DEPTH: Final = 12
+REPEATABLE: Final = frozenset({"resource"})
+"""RFC 8707 §2: the only parameter that may come more than once."""
+FORM: Final = "application/x-www-form-urlencoded"
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """The parameters of an OAuth request. `one` for those that come at most once, `resource` for all of that name."""
+
+    values: Mapping[str, str]
+    resource: tuple[str, ...] = ()
+
+    def one(self, name: str) -> str | None:
+        return self.values.get(name)
+
+    def need(self, name: str) -> str:
+        """The parameter, which must be there. Raises InvalidRequest."""
+        value = self.values.get(name)
+        if value is None:
+            raise InvalidRequest(f"{name} is missing.")
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class Lenient(Parameters):
+    """The parameters of an authorization request that may be faulty: what is certain of them, and what is wrong.
+
+    Where to send the fault is known only once client_id and redirect_uri are, so the two are judged first.
+    """
+
+    fault: str = ""
+    repeated: frozenset[str] = field(default_factory=frozenset)
+
+
+def form(content_type: str | None, body: bytes) -> Parameters:
+    """A form body, strictly. Raises InvalidRequest and UnsupportedMediaType."""
+    _require_form(content_type)
+    return _strict(body)
+
+
+def query(raw: bytes) -> Parameters:
+    """A query string, strictly. Raises InvalidRequest."""
+    return _strict(raw)
+
+
+def authorization_request(raw: bytes) -> Lenient:
+    """The parameters of an authorization request (OAuth 2.1 §4.1.1), from a query or a form body.
+
+    A repeated parameter is no parameter. Raises InvalidRequest only when nothing can be read at all.
+    """
+    pairs = _pairs(raw)
+    names = [name for name, _ in pairs]
+    repeated = frozenset(name for name in names if names.count(name) > 1 and name not in REPEATABLE)
+    sent = {name: value for name, value in pairs if value and name not in repeated and name not in REPEATABLE}
+    fault = f"{min(repeated)} was sent more than once." if repeated else ""
+    shown = (
+        fault if fault.isascii() and fault.isprintable() and '"' not in fault and "\\" not in fault else ""
+    )
+    return Lenient(
+        sent, _resources(pairs), shown or ("A parameter was sent more than once." if fault else ""), repeated
+    )
+
+
+def authorization_form(content_type: str | None, body: bytes) -> Lenient:
+    """The same, for POST."""
+    _require_form(content_type)
+    return authorization_request(body)
+
+
+def _require_form(content_type: str | None) -> None:
+    media_type, _, parameters = (content_type or "").partition(";")
+    if media_type.strip().lower() != FORM:
+        raise UnsupportedMediaType(f"Send the parameters as {FORM}.")
+    charset = parameters.strip().lower().removeprefix("charset=").strip('"')
+    if charset not in ("", "utf-8", "utf8"):
+        raise UnsupportedMediaType("Send the parameters in UTF-8.")
+
+
+def _strict(raw: bytes) -> Parameters:
+    found = authorization_request(raw)
+    if found.fault:
+        raise InvalidRequest(found.fault)
+    return Parameters(found.values, found.resource)
+
+
+def _pairs(raw: bytes) -> list[tuple[str, str]]:
+    try:
+        text = raw.decode("ascii")
+        pairs = parse_qsl(
+            text, keep_blank_values=True, encoding="utf-8", errors="strict", max_num_fields=MAX_PARAMETERS
+        )
+    except ValueError:  # not ASCII, not UTF-8 behind the percent signs, or too many
+        raise InvalidRequest(
+            "The parameters cannot be read: send at most 60, form-encoded in UTF-8."
+        ) from None
+    if any(_unspeakable(part) for pair in pairs for part in pair):
+        raise InvalidRequest("A parameter contains a NUL character.")
+    return pairs
+
+
+def _resources(pairs: Iterable[tuple[str, str]]) -> tuple[str, ...]:
+    return tuple(value for name, value in pairs if name == "resource" and value)
+
+
+def _unspeakable(text: str) -> bool:
+    return "\0" in text or any("\ud800" <= character <= "\udfff" for character in text)
+
+
+# ------------------------------------------------------------------ JSON
+
+
+def json_object(content_type: str | None, body: bytes) -> dict[str, Any]:
+    """A JSON object: UTF-8, nothing named twice, no NUL, of bounded size and depth.
+
+    Raises InvalidRequest, TooLarge and UnsupportedMediaType.
+    """
+    if (content_type or "").partition(";")[0].strip().lower() != "application/json":
+        raise UnsupportedMediaType("Send a JSON object as application/json.")
+    if len(body) > MAX_JSON:
+        raise TooLarge
+    try:
+        document = json.loads(body.decode("utf-8"), object_pairs_hook=_no_twins, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        raise InvalidRequest(
+            "The body is not a JSON object in UTF-8 in which nothing is named twice."
+        ) from None
+    if not isinstance(document, dict):
+        raise InvalidRequest("The body is not a JSON object.")
+    _check_json(document, MAX_DEPTH)
+    return document
+
+
+def text_member(document: Mapping[str, Any], name: str, *, most: int = 200) -> str | None:
+    """A member that is a string if it is there. Raises InvalidRequest."""
+    value = document.get(name)
+    if value is None:
+        return None
+    if not isinstance(value, str) or not value or len(value) > most:
+        raise InvalidRequest(f"{name} should be a string of 1 to {most} characters.")
+    return value
+
+
+def _no_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    document = dict(pairs)
+    if len(document) != len(pairs):
+        raise ValueError("a member is named twice")
+    return document
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _check_json(value: Any, depth: int) -> None:
+    if depth == 0:
+        raise InvalidRequest("The JSON is nested too deeply.")
+    match value:
+        case str():
+            if _unspeakable(value):
+                raise InvalidRequest("The JSON contains a character that cannot be stored.")
+        case dict():
+            for name, member in value.items():
+                _check_json(name, depth)
+                _check_json(member, depth - 1)
+        case list():
+            for member in value:
+                _check_json(member, depth - 1)
+
+
+# ------------------------------------------------------------------ credentials
+
+
+@dataclass(frozen=True, slots=True)
+class ClientCredentials:
+    """How a client says who it is (RFC 6749 §2.3). The secret is None when none was sent."""
+
+    client_id: str | None
+    client_secret: str | None
+
+
+def client_credentials(authorization: str | None, parameters: Parameters) -> ClientCredentials:
+    """From the Basic header or from the body, never from both.
+
+    Raises InvalidRequest for both at once, InvalidClient for a header that cannot be read.
+    """
+    in_body = ClientCredentials(parameters.one("client_id"), parameters.one("client_secret"))
+    if authorization is None:
+        return in_body
+    scheme, _, value = authorization.partition(" ")
+    if scheme.lower() != "basic":
+        raise InvalidClient("Authenticate by HTTP Basic or in the body.")
+    try:
+        user, colon, secret = base64.b64decode(value.strip(), validate=True).decode("utf-8").partition(":")
+    except ValueError:
+        raise InvalidClient("The Basic credentials cannot be read.") from None
+    # Form-encoded before they were joined (RFC 6749 §2.3.1). Ours hold no character that this changes.
+    client_id, client_secret = unquote_plus(user), unquote_plus(secret)
+    if not colon or not client_id or _unspeakable(client_id + client_secret):
+        raise InvalidClient("The Basic credentials cannot be read.")
+    if in_body.client_secret is not None:
+        raise InvalidRequest("Authenticate in one way, not in two.")
+    if in_body.client_id not in (None, client_id):
+        raise InvalidRequest("client_id differs from the one in the Authorization header.")
+    return ClientCredentials(client_id, client_secret or None)
+
+
+def bearer(authorization: Iterable[str], api_key: Iterable[str]) -> str | None:
+    """The one credential of a request to a protected resource: all values of both headers in, the secret out.
+
+    None when there is none. Raises InvalidToken for more than one, InvalidToken for what is no bearer credential: it is
+    refused, not chosen from.
+    """
+    authorizations, keys = list(authorization), list(api_key)
+    if not authorizations and not keys:
+        return None
+    if len(authorizations) + len(keys) > 1:
+        raise InvalidToken("Send exactly one credential.")
+    if keys:
+        secret = keys[0].strip()
+    else:
+        scheme, _, secret = authorizations[0].partition(" ")
+        secret = secret.strip()
+        if scheme.lower() != "bearer":
+            raise InvalidToken("Send the credential as Authorization: Bearer.")
+    if not secret or not secret.isascii() or not secret.isprintable() or len(secret) > 512:
+        raise InvalidToken
+    return secret
+
+
+def need_bearer(authorization: Iterable[str], api_key: Iterable[str] = ()) -> str:
+    """The same, where there must be one. Raises Unauthenticated."""
+    secret = bearer(authorization, api_key)
+    if secret is None:
+        raise Unauthenticated
+    return secret

@@ -1,0 +1,73 @@
+"""The composition root of the serving process: public origin → CORS → /mcp to the gate, the rest to Django."""
+
+import os
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
+
+import django
+
+django.setup()
+
+from django.conf import settings
+from ovauth.resource.gate import Gate
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from ovauth import logs
+from ovauth.web.public_origin import PublicOrigin
+from ovauth.web.serving import DjangoOnThreads
+
+CORS_PATHS = (
+    "/.well-known/",
+    "/register",
+    "/token",
+    "/revoke",
+    "/introspect",
+    "/device_authorization",
+    "/mcp",
+)
+
+
+class Root:
+    """Routes by path, and forwards the lifespan to the MCP server."""
+
+    def __init__(self) -> None:
+        self.django = DjangoOnThreads()
+        self.gate = Gate(settings.OVAUTH.mcp_server)
+        self.open_to_browsers = CORSMiddleware(
+            self.route,
+            allow_origins=["*"],
+            allow_methods=["GET", "POST", "PUT", "DELETE"],
+            allow_headers=[
+                "Authorization",
+                "Content-Type",
+                "Mcp-Protocol-Version",
+                "Mcp-Session-Id",
+                "Mcp-Method",
+                "Mcp-Name",
+                "Last-Event-ID",
+            ],
+            expose_headers=["WWW-Authenticate", "Mcp-Session-Id", "Mcp-Protocol-Version", "Retry-After"],
+            max_age=86400,
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self.gate(scope, receive, send)
+        elif scope["type"] == "http":
+            path = _inside(scope)
+            app: ASGIApp = self.open_to_browsers if path.startswith(CORS_PATHS) else self.django
+            await app(scope, receive, send)
+
+    async def route(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = _inside(scope)
+        app: ASGIApp = self.gate if path == "/mcp" or path.startswith("/mcp/") else self.django
+        await app(scope, receive, send)
+
+
+def _inside(scope: Scope) -> str:
+    return str(scope["path"]).removeprefix(scope.get("root_path", ""))
+
+
+logs.tell()
+application = PublicOrigin(Root())

@@ -1,0 +1,138 @@
+"""Django's settings, built from ovauth.conf. Names that Django 6.0 gives its own (SECURE_CSP) are used here already."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import dj_database_url
+from django.core.exceptions import ImproperlyConfigured
+
+from ovauth import conf, logs
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+try:
+    OVAUTH = conf.load()
+    (SECRET_KEY, *SECRET_KEY_FALLBACKS), SECRET_KEY_IS_NEW = conf.secret_keys(OVAUTH)
+except conf.Misconfigured as misconfigured:
+    if "pytest" in sys.modules:
+        raise ImproperlyConfigured(str(misconfigured)) from None
+    sys.exit(f"{misconfigured}")
+
+DEBUG = False
+ALLOWED_HOSTS = ["*"]  # the host was decided before Django, by ovauth.web.public_origin
+ROOT_URLCONF = "project.urls"
+APPEND_SLASH = False  # a POST is never redirected
+
+INSTALLED_APPS = [
+    "ovauth",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+]
+
+MIDDLEWARE = [
+    "ovauth.web.middleware.Requests",
+    "ovauth.web.middleware.PageHeaders",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+]
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+
+def database(url: str | None) -> dict[str, Any]:
+    """The one database. Connections belong to long-lived threads, so they are kept (and looked at before use)."""
+    if url:
+        found: dict[str, Any] = dict(dj_database_url.parse(url, conn_max_age=None, conn_health_checks=True))
+    else:
+        found = {"ENGINE": "django.db.backends.sqlite3", "NAME": OVAUTH.database_path, "CONN_MAX_AGE": None}
+    if found["ENGINE"].endswith("sqlite3"):
+        found["OPTIONS"] = {
+            # A transaction takes the write lock when it begins, so it waits for its turn and never fails half-way.
+            "transaction_mode": "IMMEDIATE",
+            "timeout": 20,
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL",
+        }
+        # Tests with several threads need a file: an in-memory database belongs to one connection.
+        found["TEST"] = {"NAME": OVAUTH.data_dir / "test.sqlite3"}
+    return found
+
+
+DATABASES = {"default": database(OVAUTH.database_url)}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+AUTH_USER_MODEL = "ovauth.Member"
+LOGIN_URL = "/console/login"
+LOGIN_REDIRECT_URL = "/console/"
+PASSWORD_HASHERS = [
+    "django.contrib.auth.hashers.Argon2PasswordHasher",
+    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+
+LANGUAGE_CODE = "en"
+USE_I18N = True
+USE_TZ = True
+TIME_ZONE = "UTC"
+
+STATIC_URL = "/static/"
+STATIC_ROOT = OVAUTH.data_dir / "static"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+}
+WHITENOISE_MANIFEST_STRICT = False
+
+SESSION_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_HTTPONLY = True
+CSRF_COOKIE_HTTPONLY = True
+CSRF_FAILURE_VIEW = "ovauth.web.faults.csrf_failure"
+
+# Every page may be reached inside a popup whose opener waits for it, and a form must send its Origin.
+SECURE_CROSS_ORIGIN_OPENER_POLICY = None
+SECURE_REFERRER_POLICY = "same-origin"
+SECURE_CSP = {
+    "default-src": ["'none'"],
+    "script-src": ["'self'"],
+    "style-src": ["'self'"],
+    "img-src": ["'self'", "data:"],
+    "connect-src": ["'self'"],
+    "form-action": ["'self'"],
+    "frame-ancestors": ["'none'"],
+    "base-uri": ["'none'"],
+}
+
+DATA_UPLOAD_MAX_MEMORY_SIZE = 64 * 1024
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 1000
+
+SILENCED_SYSTEM_CHECKS = [
+    "auth.W004",  # names are unique within an account; the sign-in name is unique everywhere
+]
+LOGGING = logs.LOGGING

@@ -1,0 +1,29 @@
+"""Every URL of the contract, in the contract's order. `/mcp` is answered before Django, in project.asgi."""
+
+from django.contrib import admin
+from django.urls import path
+from django.views.generic import RedirectView
+
+from ovauth.web import authorize, console, faults, operations
+from ovauth.web.api import api
+from ovauth.web.oauth import api as oauth
+
+urlpatterns = [
+    path("oauth/authorize/page", authorize.code_page, name="code_page"),
+    path("oauth/authorize/page/status", authorize.status, name="code_page_status"),
+    path("api/v1/", api.urls),
+    path("console/", console.home, name="console"),
+    path("console/login", console.SignIn.as_view(), name="console_login"),
+    path("console/logout", console.sign_out, name="console_logout"),
+    path("console/verify", console.verify, name="console_verify"),
+    path("admin/", admin.site.urls),
+    path("health/live", operations.live),
+    path("health/ready", operations.ready),
+    path("", RedirectView.as_view(pattern_name="console")),
+    path("", oauth.urls),  # discovery, /register, /authorize, /token, /revoke
+]
+
+handler400 = faults.handler400
+handler403 = faults.handler403
+handler404 = faults.handler404
+handler500 = faults.handler500
