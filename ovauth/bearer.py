@@ -108,17 +108,11 @@ def identify(secret: str, *, resource: str, ip: str = "") -> Identity:
         raise InvalidToken(reason="OAuth is switched off")
     if row is None:
         raise InvalidToken
-    account, user, role, scope, client_id, client_name, member, key, grant, redirect_uris, first, is_stale = (
-        row
-    )
+    account, user, role, scope, client_id, client_name, member, key, grant, redirect_uris, first, is_stale = row
     if first or is_stale:
         _stamp(key, grant, now, ip)
     lowest_roles = settings.OVAUTH.lowest_roles
-    held = (
-        scope.split()
-        if scope is not None
-        else [name for name, lowest in lowest_roles.items() if lowest <= role]
-    )
+    held = scope.split() if scope is not None else [name for name, lowest in lowest_roles.items() if lowest <= role]
     return Identity(
         account_id=account,
         user_id=user,

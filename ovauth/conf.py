@@ -60,9 +60,7 @@ class Config(BaseSettings):
     )
     enabled: bool = Field(True, description="`false`: no OAuth at all, API keys alone")
     access_token_ttl: Seconds = Field(3600, description="seconds that an access token lives")
-    refresh_token_ttl: Seconds = Field(
-        2_592_000, description="seconds that a refresh token lives without use"
-    )
+    refresh_token_ttl: Seconds = Field(2_592_000, description="seconds that a refresh token lives without use")
     auth_code_ttl: Seconds = Field(300, description="seconds that an authorization code lives")
     pending_ttl: Seconds = Field(600, description="seconds that a code page waits for a decision")
     otp_ttl: Seconds = Field(300, description="seconds that a one-time password lives")
@@ -104,9 +102,7 @@ class Config(BaseSettings):
     @field_validator("public_base_url", "issuer", mode="after")
     @classmethod
     def _base(cls, value: str | None, info: Any) -> str | None:
-        if value is not None and (
-            why := origin.why_not_base(value, path_allowed=info.field_name == "issuer")
-        ):
+        if value is not None and (why := origin.why_not_base(value, path_allowed=info.field_name == "issuer")):
             raise ValueError(why)
         return value
 

@@ -157,9 +157,7 @@ class Client(models.Model):
     """An OAuth client. `metadata` holds the optional RFC 7591 members that it sent."""
 
     client_id = models.CharField(max_length=255, unique=True)
-    origin = models.CharField(
-        max_length=12, choices=ClientOrigin, default=ClientOrigin.MANUAL, editable=False
-    )
+    origin = models.CharField(max_length=12, choices=ClientOrigin, default=ClientOrigin.MANUAL, editable=False)
     name = models.CharField(max_length=200, blank=True)
     redirect_uris = models.JSONField(default=list)
     grant_types = models.JSONField(default=list)
@@ -170,9 +168,7 @@ class Client(models.Model):
     metadata = models.JSONField(default=dict, blank=True)
     secret_digest = models.BinaryField(max_length=32, null=True, editable=False)
     registration_digest = models.BinaryField(max_length=32, null=True, editable=False)
-    access_token_ttl = models.PositiveIntegerField(
-        null=True, blank=True, help_text="Seconds; empty for the default."
-    )
+    access_token_ttl = models.PositiveIntegerField(null=True, blank=True, help_text="Seconds; empty for the default.")
     created_at = models.DateTimeField()
     last_used_at = models.DateTimeField(null=True, editable=False)
     blocked_at = models.DateTimeField(null=True, editable=False)
@@ -233,11 +229,7 @@ class Grant(models.Model):
             return "the user's role dropped below that of the approval"
         if self.api_key is not None:
             return "the API key that authorized it is gone" if self.api_key.revoked_at else None
-        return (
-            None
-            if self.password_epoch == self.member.password_epoch
-            else "the password changed since the approval"
-        )
+        return None if self.password_epoch == self.member.password_epoch else "the password changed since the approval"
 
 
 class PendingAuthorization(models.Model):
@@ -280,9 +272,7 @@ class AuthorizationCode(models.Model):
 
     digest = Digest()
     grant = models.ForeignKey(Grant, on_delete=models.CASCADE)
-    pending = models.OneToOneField(
-        PendingAuthorization, on_delete=models.CASCADE, null=True, related_name="code"
-    )
+    pending = models.OneToOneField(PendingAuthorization, on_delete=models.CASCADE, null=True, related_name="code")
     redirect_uri = models.TextField()
     code_challenge = models.CharField(max_length=43)
     sealed = models.BinaryField(editable=False)

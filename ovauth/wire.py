@@ -78,9 +78,7 @@ def authorization_request(raw: bytes) -> Lenient:
     repeated = frozenset(name for name in names if names.count(name) > 1 and name not in REPEATABLE)
     sent = {name: value for name, value in pairs if value and name not in repeated and name not in REPEATABLE}
     fault = f"{min(repeated)} was sent more than once." if repeated else ""
-    shown = (
-        fault if fault.isascii() and fault.isprintable() and '"' not in fault and "\\" not in fault else ""
-    )
+    shown = fault if fault.isascii() and fault.isprintable() and '"' not in fault and "\\" not in fault else ""
     return Lenient(
         sent, _resources(pairs), shown or ("A parameter was sent more than once." if fault else ""), repeated
     )
@@ -115,9 +113,7 @@ def _pairs(raw: bytes) -> list[tuple[str, str]]:
             text, keep_blank_values=True, encoding="utf-8", errors="strict", max_num_fields=MAX_PARAMETERS
         )
     except ValueError:  # not ASCII, not UTF-8 behind the percent signs, or too many
-        raise InvalidRequest(
-            "The parameters cannot be read: send at most 60, form-encoded in UTF-8."
-        ) from None
+        raise InvalidRequest("The parameters cannot be read: send at most 60, form-encoded in UTF-8.") from None
     if any(_unspeakable(part) for pair in pairs for part in pair):
         raise InvalidRequest("A parameter contains a NUL character.")
     return pairs
@@ -146,9 +142,7 @@ def json_object(content_type: str | None, body: bytes) -> dict[str, Any]:
     try:
         document = json.loads(body.decode("utf-8"), object_pairs_hook=_no_twins, parse_constant=_no_constant)
     except (ValueError, RecursionError):
-        raise InvalidRequest(
-            "The body is not a JSON object in UTF-8 in which nothing is named twice."
-        ) from None
+        raise InvalidRequest("The body is not a JSON object in UTF-8 in which nothing is named twice.") from None
     if not isinstance(document, dict):
         raise InvalidRequest("The body is not a JSON object.")
     _check_json(document, MAX_DEPTH)

@@ -108,9 +108,7 @@ def registered(**metadata: Any) -> Client:
     return Client.objects.get(client_id=made.client_id)
 
 
-def begun(
-    client: Client, *, browser: str = "browser", scope: str | None = None, state: str | None = "st"
-) -> str:
+def begun(client: Client, *, browser: str = "browser", scope: str | None = None, state: str | None = "st") -> str:
     """The id of a request that waits for a decision."""
     return authorization.begin(
         to=authorization.destination(client_id=client.client_id, redirect_uri=client.redirect_uris[0]),

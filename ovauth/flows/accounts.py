@@ -108,7 +108,5 @@ def _member(account: str, name: str) -> Member:
 
 def _new_key(member: Member, now: datetime) -> str:
     plain = credentials.mint(Kind.API_KEY)
-    ApiKey.objects.create(
-        member=member, digest=credentials.digest(plain), last_four=plain[-4:], created_at=now
-    )
+    ApiKey.objects.create(member=member, digest=credentials.digest(plain), last_four=plain[-4:], created_at=now)
     return plain

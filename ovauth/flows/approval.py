@@ -31,9 +31,7 @@ class Decided:
     destination: str
 
 
-def review(
-    *, authority: Authority, code: str | None = None, pending_id: str | None = None, ip: str = ""
-) -> Waiting:
+def review(*, authority: Authority, code: str | None = None, pending_id: str | None = None, ip: str = "") -> Waiting:
     """The waiting request behind a display code or a pending id, for somebody who may decide it.
 
     Raises NotFound (unknown and expired alike), Conflict when it is decided, TooManyRequests for a guesser.
@@ -41,9 +39,7 @@ def review(
     return authorization.see(_find(authority, code, pending_id, ip, timezone.now()))
 
 
-def approve(
-    *, authority: Authority, code: str | None = None, pending_id: str | None = None, ip: str = ""
-) -> Decided:
+def approve(*, authority: Authority, code: str | None = None, pending_id: str | None = None, ip: str = "") -> Decided:
     """Lets the client act for the authority's member, with the role that the member has now.
 
     Scopes beyond that role are left out. Raises as `review` does, and Forbidden when nothing would be left or the
@@ -53,9 +49,7 @@ def approve(
     found = _find(authority, code, pending_id, ip, now)
     with transaction.atomic():
         member = authority.prove()
-        granted = scopes.allowed(
-            found.scope.split(), role=member.role, lowest_role=settings.OVAUTH.lowest_roles
-        )
+        granted = scopes.allowed(found.scope.split(), role=member.role, lowest_role=settings.OVAUTH.lowest_roles)
         if not granted:
             raise Forbidden("Your role does not allow any of what this app asks for.")
         grant = Grant.objects.create(
@@ -75,9 +69,7 @@ def approve(
     return _decided("approved", found)
 
 
-def deny(
-    *, authority: Authority, code: str | None = None, pending_id: str | None = None, ip: str = ""
-) -> Decided:
+def deny(*, authority: Authority, code: str | None = None, pending_id: str | None = None, ip: str = "") -> Decided:
     """Refuses the client; it learns so as `access_denied`. Raises as `review` does."""
     now = timezone.now()
     found = _find(authority, code, pending_id, ip, now)

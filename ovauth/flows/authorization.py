@@ -164,9 +164,7 @@ def new_browser() -> str:
 def _insert_with_a_free_code(pending: PendingAuthorization) -> PendingAuthorization:
     for attempt in range(CODE_ATTEMPTS):
         pending.code_attempt = attempt
-        pending.code_digest = code_digest(
-            credentials.display_code(settings.SECRET_KEY, pending.public_id, attempt)
-        )
+        pending.code_digest = code_digest(credentials.display_code(settings.SECRET_KEY, pending.public_id, attempt))
         try:
             with transaction.atomic():
                 pending.save(force_insert=True)
@@ -217,9 +215,7 @@ def collect(*, pending_id: str, browser: str | None, issuer: str) -> Collected:
     with transaction.atomic():
         pending = of_browser(pending_id, browser, now, lock=True)
         if pending.decision == Decision.DENIED:
-            return Collected(
-                "denied", error_redirect(pending.redirect_uri, AccessDenied(), pending.state, issuer)
-            )
+            return Collected("denied", error_redirect(pending.redirect_uri, AccessDenied(), pending.state, issuer))
         if pending.decision == Decision.NONE:
             return Collected("pending")
         code = _code_of(pending, browser or "", now)
@@ -235,9 +231,7 @@ def error_redirect(redirect_uri: str, refusal: OAuthRefusal, state: str | None, 
     )
 
 
-def of_browser(
-    pending_id: str, browser: str | None, now: datetime, *, lock: bool = False
-) -> PendingAuthorization:
+def of_browser(pending_id: str, browser: str | None, now: datetime, *, lock: bool = False) -> PendingAuthorization:
     rows = PendingAuthorization.objects.select_related("client")
     if lock:
         rows = rows.select_for_update(of=("self",))

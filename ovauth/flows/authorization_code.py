@@ -43,9 +43,7 @@ def redeem(
             ):
                 raise InvalidTarget("The resource differs from the one that was approved.")
             if AuthorizationCode.objects.consume(found.pk, now):
-                audit.record(
-                    "token.issued", now=now, member=found.grant.member, client=client, grant=found.grant
-                )
+                audit.record("token.issued", now=now, member=found.grant.member, client=client, grant=found.grant)
                 return issuance.first(found.grant, now)
             refusal = "the code was used before"
             revocation.end_grant(found.grant, now, because="code replayed")

@@ -81,9 +81,7 @@ def delete(*, client_id: str, registration_access_token: str) -> None:
         client.delete()
 
 
-def make(
-    *, name: str, redirect_uris: Sequence[str], token_endpoint_auth_method: str, scope: str = ""
-) -> Registration:
+def make(*, name: str, redirect_uris: Sequence[str], token_endpoint_auth_method: str, scope: str = "") -> Registration:
     """A client made by an operator. Raises InvalidRedirectUri and InvalidClientMetadata."""
     metadata = _read(
         {

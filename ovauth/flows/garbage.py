@@ -47,8 +47,7 @@ def collect() -> dict[str, int]:
         ),
         # self-registered clients that nobody uses; a living grant keeps its client
         "clients": Client.objects.filter(
-            Q(last_used_at=None, created_at__lte=now - CLIENT_NEVER_USED)
-            | Q(last_used_at__lte=now - CLIENT_UNUSED),
+            Q(last_used_at=None, created_at__lte=now - CLIENT_NEVER_USED) | Q(last_used_at__lte=now - CLIENT_UNUSED),
             ~Exists(Grant.objects.filter(client=OuterRef("pk"))),
             ~Exists(PendingAuthorization.objects.filter(client=OuterRef("pk"))),
             origin=ClientOrigin.REGISTERED,

@@ -44,27 +44,18 @@ def revoke(*, client: Client, token: str) -> None:
                 and access.grant.client_id == client.pk
                 and AccessToken.objects.filter(pk=access.pk, revoked_at=None).update(revoked_at=now)
             ):
-                audit.record(
-                    "token.revoked", now=now, member=access.grant.member, client=client, grant=access.grant
-                )
+                audit.record("token.revoked", now=now, member=access.grant.member, client=client, grant=access.grant)
             return
-        refresh = RefreshToken.objects.select_related("grant__member__account", "grant__client").by_secret(
-            token
-        )
+        refresh = RefreshToken.objects.select_related("grant__member__account", "grant__client").by_secret(token)
         if refresh is not None and refresh.grant.client_id == client.pk:
             end_grant(refresh.grant, now, because="revoked by the client")
 
 
 def end_grant(grant: Grant, now: datetime, *, because: str) -> bool:
     """Ends one grant and all that it issued; False when it had ended already. For use inside a transaction."""
-    ended = (
-        Grant.objects.filter(pk=grant.pk, revoked_at=None).update(revoked_at=now, revoked_because=because)
-        == 1
-    )
+    ended = Grant.objects.filter(pk=grant.pk, revoked_at=None).update(revoked_at=now, revoked_because=because) == 1
     if ended:
-        audit.record(
-            "grant.ended", now=now, member=grant.member, client=grant.client, grant=grant, because=because
-        )
+        audit.record("grant.ended", now=now, member=grant.member, client=grant.client, grant=grant, because=because)
     return ended
 
 

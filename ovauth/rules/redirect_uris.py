@@ -14,9 +14,7 @@ from ovauth.rules.origin import is_loopback_host
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(.*)")
 _PRIVATE_USE = re.compile(r"(?://(?P<authority>[^/?]*))?(?P<rest>.*)")
 _APP_AUTHORITY = re.compile(r"[A-Za-z0-9._~-]*(?::[0-9]{1,5})?")
-_LOOPBACK = re.compile(
-    r"(http)://(127\.0\.0\.1|\[::1\]|localhost)(?::[0-9]+)?((?:[/?].*)?)", re.ASCII | re.IGNORECASE
-)
+_LOOPBACK = re.compile(r"(http)://(127\.0\.0\.1|\[::1\]|localhost)(?::[0-9]+)?((?:[/?].*)?)", re.ASCII | re.IGNORECASE)
 
 # fmt: off
 _NOT_AN_APP = frozenset({

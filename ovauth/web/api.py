@@ -36,15 +36,11 @@ def oauth_verify(request: HttpRequest) -> HttpResponse:
         "pending_id": wire.text_member(document, "pending_id", most=64),
     }
     # Only the exact words count; nothing defaults to approve.
-    decide = {"approve": approval.approve, "deny": approval.deny}.get(
-        wire.text_member(document, "decision") or ""
-    )
+    decide = {"approve": approval.approve, "deny": approval.deny}.get(wire.text_member(document, "decision") or "")
     if decide is None:
         raise InvalidRequest("decision should be “approve” or “deny”.")
     decided = decide(authority=authority, ip=_ip(request), **which)
-    return JsonResponse(
-        {"status": decided.status, "client_id": decided.client_id, "client_name": decided.client_name}
-    )
+    return JsonResponse({"status": decided.status, "client_id": decided.client_id, "client_name": decided.client_name})
 
 
 @api.get("/auth/oauth/pending/{pending_id}")

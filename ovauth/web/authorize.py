@@ -36,9 +36,7 @@ def mount(api: NinjaAPI) -> None:
 def _authorize(request: HttpRequest) -> HttpResponse:
     sent = _sent(request)
     if "redirect_uri" in sent.repeated or "client_id" in sent.repeated:
-        raise UntrustedRedirect(
-            "The app's link names two apps or two addresses.", reason="repeated parameter"
-        )
+        raise UntrustedRedirect("The app's link names two apps or two addresses.", reason="repeated parameter")
     to = authorization.destination(client_id=sent.one("client_id"), redirect_uri=sent.one("redirect_uri"))
     browser = request.COOKIES.get(_cookie_name(request)) or authorization.new_browser()
     try:
@@ -46,13 +44,9 @@ def _authorize(request: HttpRequest) -> HttpResponse:
     except Refusal as refusal:
         if not refusal.may_redirect:
             raise
-        return _to_client(
-            authorization.error_redirect(to.redirect_uri, refusal, sent.one("state"), issuer_of(request))
-        )
+        return _to_client(authorization.error_redirect(to.redirect_uri, refusal, sent.one("state"), issuer_of(request)))
     response = HttpResponseRedirect(f"{reverse('code_page')}?pending={pending_id}")
-    response.set_cookie(
-        _cookie_name(request), browser, httponly=True, samesite="Lax", secure=request.is_secure()
-    )
+    response.set_cookie(_cookie_name(request), browser, httponly=True, samesite="Lax", secure=request.is_secure())
     response["Cache-Control"] = "no-store"
     return response
 

@@ -39,9 +39,7 @@ def caller(request: HttpRequest) -> Caller:
     resource = settings.OVAUTH.resources(issuer_of(request))[0]
     identity = bearer.identify(secret, resource=resource, ip=request.META.get("REMOTE_ADDR", ""))
     authority = None if identity.from_oauth else Authority(identity.member_pk, api_key_pk=identity.api_key_pk)
-    return Caller(
-        identity.account_id, identity.user_id, Role.named(identity.role), identity.scopes, authority
-    )
+    return Caller(identity.account_id, identity.user_id, Role.named(identity.role), identity.scopes, authority)
 
 
 def approver(request: HttpRequest) -> tuple[Caller, Authority]:

@@ -52,9 +52,7 @@ def mount(api: NinjaAPI) -> None:
         _add(api, name, authorization_server, lambda issuer: _path_of(issuer))
     _add(api, "oauth-protected-resource", protected_resource, lambda issuer: f"{_path_of(issuer)}/mcp")
 
-    @api.api_operation(
-        ["GET", "POST", "PUT", "DELETE", "PATCH"], "/.well-known/{path:rest}", include_in_schema=False
-    )
+    @api.api_operation(["GET", "POST", "PUT", "DELETE", "PATCH"], "/.well-known/{path:rest}", include_in_schema=False)
     def elsewhere(request: HttpRequest, rest: str) -> HttpResponse:
         raise NotFound(reason=f"nothing at /.well-known/{rest}")
 

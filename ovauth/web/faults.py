@@ -102,9 +102,7 @@ def _oauth(request: HttpRequest, refusal: Refusal) -> HttpResponse:
 
 
 def _api(refusal: Refusal) -> HttpResponse:
-    response = JsonResponse(
-        {"error": {"code": refusal.code, "message": refusal.description}}, status=refusal.status
-    )
+    response = JsonResponse({"error": {"code": refusal.code, "message": refusal.description}}, status=refusal.status)
     if isinstance(refusal, Unauthenticated):
         response["WWW-Authenticate"] = "Bearer"
     if isinstance(refusal, InvalidToken):
@@ -126,9 +124,7 @@ def page(request: HttpRequest, refusal: Refusal) -> HttpResponse:
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     """A form that did not come from our own page, or from a page whose cookie is gone."""
-    return answer(
-        request, Forbidden("This form has expired. Go back, reload the page and try again.", reason=reason)
-    )
+    return answer(request, Forbidden("This form has expired. Go back, reload the page and try again.", reason=reason))
 
 
 def handler404(request: HttpRequest, exception: Exception) -> HttpResponse:

@@ -66,9 +66,7 @@ class PageHeaders:
 
     def __init__(self, get_response: Next) -> None:
         self.get_response = get_response
-        self.policy = "; ".join(
-            f"{name} {' '.join(sources)}" for name, sources in settings.SECURE_CSP.items()
-        )
+        self.policy = "; ".join(f"{name} {' '.join(sources)}" for name, sources in settings.SECURE_CSP.items())
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         response = self.get_response(request)

@@ -101,9 +101,7 @@ def registration(request: HttpRequest, client_id: str) -> HttpResponse:
         found = clients.update(document=document, **proof)
     else:
         found = clients.read(**proof)
-    return _no_store(
-        JsonResponse(_described(found, issuer_of(request)) | {"registration_access_token": secret})
-    )
+    return _no_store(JsonResponse(_described(found, issuer_of(request)) | {"registration_access_token": secret}))
 
 
 def _authenticated(request: HttpRequest) -> tuple[Parameters, Any]:

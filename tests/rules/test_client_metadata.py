@@ -108,9 +108,7 @@ def test_where_no_secret_can_be_shared_the_default_is_none():
     assert client_metadata.read({"redirect_uris": [WEB]}, **supported).token_endpoint_auth_method == "none"
 
 
-@pytest.mark.parametrize(
-    "method", ["client_secret_jwt", "tls_client_auth", "NONE", "private_key_jwt", 1, ["none"]]
-)
+@pytest.mark.parametrize("method", ["client_secret_jwt", "tls_client_auth", "NONE", "private_key_jwt", 1, ["none"]])
 def test_an_unsupported_or_keyless_auth_method_is_refused(method):
     with pytest.raises(InvalidClientMetadata):
         read(token_endpoint_auth_method=method)
@@ -173,9 +171,7 @@ def test_a_client_without_redirects_needs_no_redirect_uri_and_is_confidential():
     assert "redirect_uris" not in client_metadata.document(machine)
 
 
-@pytest.mark.parametrize(
-    ("asked", "good"), [(["code", "token"], True), (["token"], False), (["code token"], False)]
-)
+@pytest.mark.parametrize(("asked", "good"), [(["code", "token"], True), (["token"], False), (["code token"], False)])
 def test_only_the_response_type_code_is_kept(asked, good):
     if good:
         assert read(response_types=asked).response_types == ("code",)
@@ -215,9 +211,7 @@ def test_a_bad_redirect_uri_is_named_by_its_place_and_not_repeated():
 def test_redirect_uris_are_stored_once_in_order_byte_for_byte():
     uris = ["HTTPS://B.example/%7e", APP, WEB, APP]
     assert read(redirect_uris=uris).redirect_uris == ("HTTPS://B.example/%7e", APP, WEB)
-    assert (
-        len(read(redirect_uris=[f"https://a.example/{number}" for number in range(20)]).redirect_uris) == 20
-    )
+    assert len(read(redirect_uris=[f"https://a.example/{number}" for number in range(20)]).redirect_uris) == 20
 
 
 @pytest.mark.parametrize(

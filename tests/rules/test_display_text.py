@@ -11,9 +11,7 @@ from ovauth.rules import display_text
 HARD = st.text(
     st.one_of(
         st.characters(),
-        st.sampled_from(
-            "a e\u0301\u0301\u0323\u200d\ufe0f\u202e\n\t\u3164\u2800…\u1100\u1161\u11a8\u09c7\u09be\u0344"
-        ),
+        st.sampled_from("a e\u0301\u0301\u0323\u200d\ufe0f\u202e\n\t\u3164\u2800…\u1100\u1161\u11a8\u09c7\u09be\u0344"),
     )
 )
 

@@ -57,10 +57,7 @@ def test_the_public_base_url_comes_first_and_the_issuer_second():
 
 def test_the_client_address_follows_the_proxies_at_every_level():
     assert decide(public_base_url="https://public.example", **FORWARDED).client == "198.51.100.7"
-    assert (
-        decide(public_base_url="https://public.example", peer="203.0.113.9", **FORWARDED).client
-        == "203.0.113.9"
-    )
+    assert decide(public_base_url="https://public.example", peer="203.0.113.9", **FORWARDED).client == "203.0.113.9"
 
 
 def test_a_configured_origin_needs_no_host():

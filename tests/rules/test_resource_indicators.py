@@ -88,9 +88,7 @@ def test_a_kelvin_sign_is_no_k():
 
 
 def test_the_origin_of_an_issuer_with_a_path_means_the_default():
-    assert canonical(
-        "https://x.example", resources=("https://x.example/auth/mcp",), issuer="https://x.example/auth"
-    )
+    assert canonical("https://x.example", resources=("https://x.example/auth/mcp",), issuer="https://x.example/auth")
 
 
 def test_a_resource_that_is_the_bare_origin_is_itself():
