@@ -84,9 +84,10 @@ def seal(plain: str, *, under: str) -> bytes:
     return nonce + AESGCM(_sealing_key(under)).encrypt(nonce, plain.encode(), None)
 
 
-def unseal(sealed: bytes, *, under: str) -> str | None:
+def unseal(sealed: bytes | memoryview, *, under: str) -> str | None:
     """What `seal` closed, or None when `under` is another secret."""
-    nonce, ciphertext = bytes(sealed[:_NONCE_BYTES]), bytes(sealed[_NONCE_BYTES:])
+    stored = bytes(sealed)
+    nonce, ciphertext = stored[:_NONCE_BYTES], stored[_NONCE_BYTES:]
     try:
         return AESGCM(_sealing_key(under)).decrypt(nonce, ciphertext, None).decode()
     except InvalidTag:

@@ -28,7 +28,7 @@ ROLES = [(role.value, role.label) for role in Role]
 class Secrets(models.QuerySet[Any]):
     """Rows that are found by a secret, of which only the digest is stored."""
 
-    def by_secret(self, plain: str) -> Any | None:
+    def by_secret(self, plain: str) -> Any:
         """The row behind the secret, or None."""
         return self.filter(digest=credentials.digest(plain)).first()
 
@@ -58,11 +58,12 @@ class Account(models.Model):
 
 
 class Members(BaseUserManager):
-    def get_by_natural_key(self, username: str | None) -> "Member":
+    def get_by_natural_key(self, username: str | None) -> Any:
         """`account/name`, or the name alone where only one account has it (sign-in; Django's own commands)."""
-        if username and "/" in username:
-            return self.get(sign_in_name=username)
-        return self.get(name=username)
+        try:
+            return self.get(**{"sign_in_name" if "/" in (username or "") else "name": username})
+        except self.model.MultipleObjectsReturned:
+            raise self.model.DoesNotExist(f"several accounts have a user {username}") from None
 
 
 class Member(AbstractBaseUser):
@@ -144,6 +145,9 @@ class OneTimePassword(models.Model):
 
     objects = Secrets.as_manager()
 
+    def __str__(self) -> str:
+        return f"of {self.member}"
+
 
 # ------------------------------------------------------------------ what asks
 
@@ -206,9 +210,7 @@ class Grant(models.Model):
 
     class Meta:
         constraints = [
-            models.CheckConstraint(
-                condition=Q(api_key=None) ^ Q(password_epoch=None), name="grant_authorized_by_one_thing"
-            )
+            models.CheckConstraint(condition=Q(api_key=None) ^ Q(password_epoch=None), name="grant_authorized_by_one_thing")
         ]
 
     def __str__(self) -> str:
@@ -267,8 +269,8 @@ class PendingAuthorization(models.Model):
 
 
 class AuthorizationCode(models.Model):
-    """`sealed` is the code itself, closed under the secret of the browser that may receive it: so the same redirect can be
-    given again after a reload, and the database alone opens nothing."""
+    """`sealed` is the code itself, closed under the secret of the browser that may receive it: so the same redirect can
+    be given again after a reload, and the database alone opens nothing."""
 
     digest = Digest()
     grant = models.ForeignKey(Grant, on_delete=models.CASCADE)
@@ -281,6 +283,9 @@ class AuthorizationCode(models.Model):
 
     objects = Secrets.as_manager()
 
+    def __str__(self) -> str:
+        return f"{bytes(self.digest).hex()[:8]}…"
+
 
 class AccessToken(models.Model):
     digest = Digest()
@@ -291,6 +296,9 @@ class AccessToken(models.Model):
     revoked_at = models.DateTimeField(null=True)
 
     objects = Secrets.as_manager()
+
+    def __str__(self) -> str:
+        return f"{bytes(self.digest).hex()[:8]}…"
 
 
 class RefreshToken(models.Model):
@@ -307,6 +315,9 @@ class RefreshToken(models.Model):
 
     objects = Secrets.as_manager()
 
+    def __str__(self) -> str:
+        return f"{bytes(self.digest).hex()[:8]}…"
+
 
 # ------------------------------------------------------------------ what was noted
 
@@ -317,6 +328,9 @@ class Tally(models.Model):
     key = models.CharField(max_length=150, unique=True)
     count = models.PositiveIntegerField()
     expires_at = models.DateTimeField(db_index=True)
+
+    def __str__(self) -> str:
+        return f"{self.key}: {self.count}"
 
 
 class AuditEvent(models.Model):

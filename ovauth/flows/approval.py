@@ -127,7 +127,7 @@ def present_one_time_password(*, pending_id: str, browser: str | None, typed: st
         pending = _of_this_browser(pending_id, browser)
         found = OneTimePassword.objects.filter(digest=_otp_digest(plain or ""), expires_at__gt=now).first()
         spent = found is not None and OneTimePassword.objects.consume(found.pk, now)
-        if spent:
+        if found is not None and spent:
             PendingAuthorization.objects.filter(pk=pending.pk).update(one_time_password=found)
             audit.record("otp.used", now=now, member=found.member, client=pending.client)
     if not spent:
@@ -138,7 +138,7 @@ def present_one_time_password(*, pending_id: str, browser: str | None, typed: st
 def authority_on_page(*, pending_id: str, browser: str | None) -> Authority | None:
     """Who may decide this request in this browser without being signed in: the owner of the one-time password given."""
     given = _of_this_browser(pending_id, browser).one_time_password
-    return given and Authority(given.member_id, given.api_key_id, given.password_epoch)
+    return None if given is None else Authority(given.member_id, given.api_key_id, given.password_epoch)
 
 
 def _otp_digest(plain: str) -> bytes:
@@ -148,9 +148,7 @@ def _otp_digest(plain: str) -> bytes:
 # ------------------------------------------------------------------ finding and deciding
 
 
-def _find(
-    authority: Authority, code: str | None, pending_id: str | None, ip: str, now: datetime
-) -> PendingAuthorization:
+def _find(authority: Authority, code: str | None, pending_id: str | None, ip: str, now: datetime) -> PendingAuthorization:
     if (code is None) == (pending_id is None):
         raise InvalidRequest("Send either code or pending_id.")
     rows = PendingAuthorization.objects.select_related("client")

@@ -27,7 +27,8 @@ class Provenance:
     request_id: str = ""
 
 
-_provenance: ContextVar[Provenance] = ContextVar("provenance", default=Provenance())
+NOWHERE = Provenance()
+_provenance: ContextVar[Provenance] = ContextVar("provenance", default=NOWHERE)
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from ovauth.errors import (
     Gone,
     InvalidRequest,
     NotFound,
-    OAuthRefusal,
+    Refusal,
     UnauthorizedClient,
     Unavailable,
     UnsupportedResponseType,
@@ -223,12 +223,10 @@ def collect(*, pending_id: str, browser: str | None, issuer: str) -> Collected:
     return Collected("approved", redirect_uris.with_parameters(pending.redirect_uri, parameters))
 
 
-def error_redirect(redirect_uri: str, refusal: OAuthRefusal, state: str | None, issuer: str) -> str:
+def error_redirect(redirect_uri: str, refusal: Refusal, state: str | None, issuer: str) -> str:
     """The URL that takes a refusal to the client (RFC 6749 §4.1.2.1, RFC 9207)."""
     parameters = {"error": refusal.code, "error_description": refusal.description}
-    return redirect_uris.with_parameters(
-        redirect_uri, parameters | ({"state": state} if state else {}) | {"iss": issuer}
-    )
+    return redirect_uris.with_parameters(redirect_uri, parameters | ({"state": state} if state else {}) | {"iss": issuer})
 
 
 def of_browser(pending_id: str, browser: str | None, now: datetime, *, lock: bool = False) -> PendingAuthorization:
@@ -257,7 +255,7 @@ def _code_of(pending: PendingAuthorization, browser: str, now: datetime) -> str:
     expires_at = now + timedelta(seconds=settings.OVAUTH.auth_code_ttl)
     AuthorizationCode.objects.create(
         digest=credentials.digest(plain),
-        grant_id=pending.grant_id,
+        grant_id=pending.grant_id or 0,  # an approved request has one
         pending=pending,
         redirect_uri=pending.redirect_uri,
         code_challenge=pending.code_challenge,

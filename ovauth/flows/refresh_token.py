@@ -7,6 +7,7 @@ reuse is a replay (RFC 9700 §4.14.2). The successor is sealed under its predece
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.conf import settings
 from django.db import transaction
@@ -29,9 +30,9 @@ def rotate(
     """
     now = timezone.now()
     with transaction.atomic():
-        found = RefreshToken.objects.select_related(
-            "grant__client", "grant__member__account", "grant__api_key"
-        ).by_secret(refresh_token)
+        found = RefreshToken.objects.select_related("grant__client", "grant__member__account", "grant__api_key").by_secret(
+            refresh_token
+        )
         refusal = _why_not(found, client, now)
         if refusal is None:
             grant = found.grant
@@ -71,7 +72,7 @@ def _successor(found: RefreshToken, plain: str, now: datetime) -> str | None:
         )
         return successor
     # Used before, perhaps this very moment by a twin: on PostgreSQL the failed consume waited for its commit.
-    used = RefreshToken.objects.select_related("successor").get(pk=found.pk)
+    used: Any = RefreshToken.objects.select_related("successor").get(pk=found.pk)
     within_grace = now < used.consumed_at + timedelta(seconds=settings.OVAUTH.refresh_grace)
     if used.successor is not None and (used.successor.consumed_at is None or within_grace):
         return credentials.unseal(used.sealed_successor, under=plain)
