@@ -127,9 +127,7 @@ class Config(BaseSettings):
         return self.data_dir / "secret_key"
 
 
-SETTINGS: Final = {
-    name: field for name, field in Config.model_fields.items() if name not in ("scopes", "default_scopes")
-}
+SETTINGS: Final = {name: field for name, field in Config.model_fields.items() if name not in ("scopes", "default_scopes")}
 """The documented settings, by field name."""
 
 

@@ -138,9 +138,7 @@ class InsufficientScope(OAuthRefusal):
 class UntrustedRedirect(Refusal):
     """The client or its redirect URI is not proven: the one address we must not answer to is the one under suspicion."""
 
-    def __init__(
-        self, description: str, *, reason: str = "", asked: str = "", registered: tuple[str, ...] = ()
-    ) -> None:
+    def __init__(self, description: str, *, reason: str = "", asked: str = "", registered: tuple[str, ...] = ()) -> None:
         self.asked = asked
         self.registered = registered
         super().__init__(description, reason=reason)

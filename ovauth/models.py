@@ -62,8 +62,8 @@ class Members(BaseUserManager):
         """`account/name`, or the name alone where only one account has it (sign-in; Django's own commands)."""
         try:
             return self.get(**{"sign_in_name" if "/" in (username or "") else "name": username})
-        except self.model.MultipleObjectsReturned:
-            raise self.model.DoesNotExist(f"several accounts have a user {username}") from None
+        except Member.MultipleObjectsReturned:
+            raise Member.DoesNotExist(f"several accounts have a user {username}") from None
 
 
 class Member(AbstractBaseUser):
@@ -334,7 +334,7 @@ class Tally(models.Model):
 
 
 class AuditEvent(models.Model):
-    """What happened, who did it, to whom. Append-only; names are copied, so that deleting a row elsewhere keeps the story."""
+    """What happened, who did it, to whom. Append-only; names are copied, so deleting a row elsewhere keeps the story."""
 
     at = models.DateTimeField(db_index=True)
     event = models.CharField(max_length=40)
