@@ -6,8 +6,6 @@ read first, within bounds, by the event loop: a slow client holds no thread.
 
 import asyncio
 import io
-from concurrent.futures import ThreadPoolExecutor
-from typing import Final
 
 from django.core import signals
 from django.core.handlers.asgi import ASGIRequest
@@ -17,39 +15,11 @@ from django.http.response import HttpResponseBase
 from django.urls import set_script_prefix
 from starlette.types import Receive, Scope, Send
 
-from ovauth.errors import Refusal, TooLarge, TooSlow
+from ovauth.errors import Refusal
+from ovauth.request_body import ClientGone, read_body
+from ovauth.threads import threads
 
-THREADS: Final = 8
-MAX_BODY: Final = 128 * 1024
-BODY_TIMEOUT: Final = 30.0
-
-threads = ThreadPoolExecutor(THREADS, thread_name_prefix="ovauth")
-"""Where everything that asks the database runs, the bearer check at /mcp included."""
-
-
-class ClientGone(Exception):
-    """The client went away before its request was complete."""
-
-
-async def read_body(scope: Scope, receive: Receive, most: int = MAX_BODY) -> bytes:
-    """The whole body. Raises TooLarge as soon as it is, TooSlow after 30 seconds, ClientGone."""
-    declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
-    if declared.isdigit() and int(declared) > most:
-        raise TooLarge
-    body = bytearray()
-    try:
-        async with asyncio.timeout(BODY_TIMEOUT):
-            while True:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise ClientGone
-                body += message.get("body", b"")
-                if len(body) > most:
-                    raise TooLarge
-                if not message.get("more_body", False):
-                    return bytes(body)
-    except TimeoutError:
-        raise TooSlow from None
+MAX_BODY = 128 * 1024
 
 
 class DjangoOnThreads(BaseHandler):
@@ -62,7 +32,7 @@ class DjangoOnThreads(BaseHandler):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = b""
         try:
-            body = await read_body(scope, receive)
+            body = await read_body(scope, receive, MAX_BODY)
         except Refusal as refusal:
             scope = {**scope, "ovauth.fault": refusal}
         except ClientGone:

@@ -1,0 +1,340 @@
+"""The gate in front of the MCP server: one bearer query, then the caller's request without the credential.
+
+Refusals follow RFC 6750 §3 and RFC 9728 §5.1. Whether a tool may run is decided where it runs, by `ovauth.requires`; the
+gate turns that into HTTP. It therefore reads no JSON-RPC, and there is nothing that it and the server could read
+differently.
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+import time
+from typing import Any, Final
+
+from django.conf import settings
+from django.db import Error as DatabaseFault
+from mcp.server.auth.middleware.auth_context import auth_context_var
+from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
+from mcp.server.auth.provider import AccessToken
+from starlette.types import Message, Receive, Scope, Send
+
+from ovauth import bearer, wire
+from ovauth.errors import (
+    Forbidden,
+    InsufficientScope,
+    InvalidToken,
+    NotAllowed,
+    Refusal,
+    Unauthenticated,
+    Unavailable,
+)
+from ovauth.request_body import ClientGone, read_body
+from ovauth.resource import loading
+from ovauth.resource.identity import Call, Identity, calling
+from ovauth.rules import origin, redirect_uris, web_address
+from ovauth.threads import threads
+
+log = logging.getLogger(__name__)
+audit_log = logging.getLogger("ovauth.audit")
+
+MAX_BODY: Final = 4 * 1024 * 1024
+CREDENTIALS: Final = frozenset({b"authorization", b"x-api-key", b"proxy-authorization", b"cookie"})
+"""What the MCP server never sees: our caller's secrets are not its business, and not its upstream's."""
+WELL_KNOWN: Final = "/.well-known/oauth-protected-resource"
+
+
+class Gate:
+    """An ASGI application: the MCP server at the import path, for those who may enter. Raises Misconfigured."""
+
+    def __init__(self, import_path: str) -> None:
+        self.server = loading.load(import_path)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._lifespan(scope, receive, send)
+        elif scope["type"] == "http":
+            await self._http(scope, receive, send)
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = time.perf_counter()
+        try:
+            found = await self._admit(scope)
+            body = await read_body(scope, receive, MAX_BODY)
+        except ClientGone:
+            return
+        except Refusal as refusal:
+            await _refuse(send, refusal, scope)
+            return
+        told = Call(_public(found))
+        answer = _Answer(scope, send, told, found)
+        with calling(told), _as_the_package_says_it(found, scope) as user:
+            inner = {**_inside(scope), "user": user}
+            await self.server.app(inner, _replay(body, receive), answer)
+        await answer.finish()
+        if found.first_call:
+            _tell(found, body, started)
+
+    async def _admit(self, scope: Scope) -> bearer.Identity:
+        """Who calls, if they may. Raises a Refusal."""
+        if fault := scope.get("ovauth.fault"):
+            raise fault
+        secret = wire.bearer(_values(scope, b"authorization"), _values(scope, b"x-api-key"))
+        if secret is None:
+            raise Unauthenticated("Send an access token or an API key.")
+        found = await _identify(secret, scope)
+        if not _may_come_from(_values(scope, b"origin"), scope["ovauth.issuer"], found):
+            raise Forbidden("Web pages of this origin may not call this server.")
+        if found.from_oauth and not set(found.scopes) & set(settings.OVAUTH.scope_names):
+            raise InsufficientScope(settings.OVAUTH.default_scopes)
+        if self.server.stateless and scope["method"] != "POST":
+            # There is nothing to stream and no session to end; an open stream would outlive its token.
+            raise NotAllowed
+        return found
+
+    async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Starts and stops the MCP server; one that knows no lifespan is answered for."""
+        heard: list[str] = []
+        said: list[str] = []
+
+        async def hear() -> Message:
+            message = await receive()
+            heard.append(message["type"])
+            return message
+
+        async def say(message: Message) -> None:
+            said.append(message["type"])
+            await send(message)
+
+        try:
+            await self.server.app(scope, hear, say)
+        except Exception:
+            if said:
+                raise
+            log.debug("the MCP server has no lifespan", exc_info=True)
+        if "lifespan.shutdown.complete" in said or "lifespan.startup.failed" in said or "lifespan.shutdown.failed" in said:
+            return
+        if "lifespan.startup.complete" not in said:
+            if "lifespan.startup" not in heard:
+                await receive()
+            await send({"type": "lifespan.startup.complete"})
+        if "lifespan.shutdown" not in heard:
+            await receive()
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+# ------------------------------------------------------------------ who may enter
+
+
+async def _identify(secret: str, scope: Scope) -> bearer.Identity:
+    resource = _resource(scope)
+    ip = scope["client"][0] if scope.get("client") else ""
+    try:
+        return await asyncio.get_running_loop().run_in_executor(
+            threads, lambda: bearer.identify(secret, resource=resource, ip=ip)
+        )
+    except DatabaseFault as fault:
+        # Locked, full or gone: nobody's token is invalid because of that.
+        log.error("the database did not answer", exc_info=fault)
+        raise Unavailable(reason=f"database: {fault}") from fault
+
+
+def _may_come_from(sent: list[str], issuer: str, found: bearer.Identity) -> bool:
+    """Whether a web page of that Origin may call: ours, one on this computer, or that of the client that holds the token.
+
+    Programs send none. A foreign page that got hold of a key, or of a token that was issued to somebody else, is refused.
+    """
+    if not sent:
+        return True
+    if len(sent) > 1:
+        return False
+    asking = sent[0].lower()
+    if asking == web_address.read(issuer).origin:
+        return True
+    scheme, _, host = asking.partition("://")
+    if scheme in ("http", "https") and origin.is_loopback_host(host):
+        return True
+    return asking in {redirect_uris.origin(uri) for uri in found.redirect_uris}
+
+
+def _values(scope: Scope, name: bytes) -> list[str]:
+    return [value.decode("latin-1") for header, value in scope["headers"] if header == name]
+
+
+def _resource(scope: Scope) -> str:
+    return str(settings.OVAUTH.resources(scope["ovauth.issuer"])[0])
+
+
+# ------------------------------------------------------------------ what the server sees
+
+
+def _inside(scope: Scope) -> Scope:
+    """The request as it reaches the MCP server: at /mcp, below nothing, without credentials."""
+    path = scope["path"].removeprefix(scope.get("root_path", ""))
+    path = path.rstrip("/") if path.rstrip("/") == loading.PATH else path
+    return {
+        **scope,
+        "root_path": "",
+        "path": path,
+        "raw_path": path.encode("utf-8", "surrogateescape"),
+        "headers": [(name, value) for name, value in scope["headers"] if name not in CREDENTIALS],
+    }
+
+
+def _public(found: bearer.Identity) -> Identity:
+    return Identity(
+        account_id=found.account_id,
+        user_id=found.user_id,
+        role=found.role,
+        client_id=found.client_id,
+        client_name=found.client_name,
+        scopes=found.scopes,
+        from_oauth=found.from_oauth,
+    )
+
+
+@contextlib.contextmanager
+def _as_the_package_says_it(found: bearer.Identity, scope: Scope) -> Any:
+    """The mcp package's own notion of the caller, for server code written to it (`get_access_token()`).
+
+    Without the token itself: passing it on is what the MCP specification forbids.
+    """
+    user = AuthenticatedUser(
+        AccessToken(
+            token="",
+            client_id=found.client_id or "",
+            scopes=list(found.scopes),
+            resource=_resource(scope),
+            subject=f"{found.account_id}/{found.user_id}",
+            claims={
+                "iss": scope["ovauth.issuer"],
+                "account_id": found.account_id,
+                "user_id": found.user_id,
+                "role": found.role,
+            },
+        )
+    )
+    token = auth_context_var.set(user)
+    try:
+        yield user
+    finally:
+        auth_context_var.reset(token)
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """The body that was read, and then whatever else the client says: that it is gone."""
+    sent = False
+
+    async def again() -> Message:
+        nonlocal sent
+        if sent:
+            return await receive()
+        sent = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return again
+
+
+# ------------------------------------------------------------------ what the client hears
+
+
+class _Answer:
+    """Passes the server's answer on, unless a tool missed a scope: then it is 403.
+
+    The headers of a POST wait for the first byte behind them, since an event stream begins before its tool does.
+    """
+
+    def __init__(self, scope: Scope, send: Send, call: Call, found: bearer.Identity) -> None:
+        self.scope, self.send, self.call, self.found = scope, send, call, found
+        self.waiting: Message | None = None
+        self.replaced = False
+
+    async def __call__(self, message: Message) -> None:
+        if self.replaced:
+            return
+        if message["type"] == "http.response.start" and self.scope["method"] == "POST":
+            self.waiting = message
+            return
+        if self.waiting is not None:
+            if not message.get("body") and message.get("more_body", False):
+                return
+            await self.finish()
+            if self.replaced:
+                return
+        await self.send(message)
+
+    async def finish(self) -> None:
+        """Sends the headers that still wait, or the refusal in their place."""
+        if self.waiting is None:
+            return
+        if self.call.missed:
+            self.replaced = True
+            # No step-up for an API key: it holds whatever its owner's role may have.
+            await _refuse(self.send, self._missing(), self.scope, challenge=self.found.from_oauth)
+        else:
+            await self.send(self.waiting)
+        self.waiting = None
+
+    def _missing(self) -> InsufficientScope:
+        """All scopes that this call needs in one go: those held, and those missed."""
+        wanted = {*self.found.scopes, *self.call.missed}
+        known = [name for name in settings.OVAUTH.scope_names if name in wanted]
+        return InsufficientScope((*known, *sorted(self.call.missed - set(known))))
+
+
+async def _refuse(send: Send, refusal: Refusal, scope: Scope, *, challenge: bool = True) -> None:
+    log.info("%s refused: %s", loading.PATH, refusal.reason)
+    content = json.dumps({"error": refusal.code, "error_description": refusal.description}).encode()
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(content)).encode()),
+        (b"cache-control", b"no-store"),
+    ]
+    if challenge and settings.OVAUTH.enabled and (said := _challenge(refusal, scope)):
+        headers.append((b"www-authenticate", said.encode()))
+    if retry_after := getattr(refusal, "retry_after", None):
+        headers.append((b"retry-after", str(retry_after).encode()))
+    if isinstance(refusal, NotAllowed):
+        headers.append((b"allow", b"POST"))
+    await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
+    await send({"type": "http.response.body", "body": content})
+
+
+def _challenge(refusal: Refusal, scope: Scope) -> str:
+    """RFC 6750 §3: without `error` for somebody who sent nothing, so that they know where to go."""
+    match refusal:
+        case Unauthenticated():
+            error, scopes = "", settings.OVAUTH.default_scopes
+        case InvalidToken():
+            error, scopes = 'error="invalid_token", ', settings.OVAUTH.default_scopes
+        case InsufficientScope():
+            error, scopes = 'error="insufficient_scope", ', refusal.required
+        case _:
+            return ""
+    return f'Bearer {error}resource_metadata="{_metadata_url(scope)}", scope="{" ".join(scopes)}"'
+
+
+def _metadata_url(scope: Scope) -> str:
+    """RFC 9728 §3.1: the well-known name goes between the host and the path of the resource."""
+    address = web_address.read(_resource(scope))
+    return f"{address.origin}{WELL_KNOWN}{address.rest}"
+
+
+def _tell(found: bearer.Identity, body: bytes, started: float) -> None:
+    """The story's last line. A log record alone: that a connection is in use is kept in its row."""
+    told = {
+        "event": "connection.first_call",
+        "actor": f"{found.account_id}/{found.user_id}",
+        "client_id": found.client_id,
+        "client_name": found.client_name or found.client_id,
+        "detail": {"method": _method(body), "ms": round((time.perf_counter() - started) * 1000)},
+    }
+    audit_log.info("connection.first_call", extra={"audit": told})
+
+
+def _method(body: bytes) -> str:
+    with contextlib.suppress(ValueError, RecursionError):
+        message = json.loads(body)
+        if isinstance(message, dict) and isinstance(message.get("method"), str):
+            return str(message["method"])[:60]
+    return "first call"

@@ -1,0 +1,118 @@
+"""Who calls the tool that is running, and the one line by which a tool asks for a scope.
+
+The gate sets both for each request in a context variable. Tasks, and threads that anyio or asyncio start, inherit it; the
+mcp package carries it from the request into its own tasks. A leaf: server code imports it through `ovauth`.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any, TypeVar, cast
+from weakref import WeakSet
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """The caller of a tool. `client_id` and `client_name` are None when an API key was used.
+
+    `scopes` are those of the token; an API key holds every scope that its owner's role may have.
+    """
+
+    account_id: str
+    user_id: str
+    role: str
+    client_id: str | None
+    client_name: str | None
+    scopes: tuple[str, ...]
+    from_oauth: bool
+
+
+@dataclass(slots=True)
+class Call:
+    """One request to the MCP server: who sent it, and which scopes its tools missed (told to the gate by `requires`)."""
+
+    identity: Identity
+    missed: set[str] = field(default_factory=set)
+
+
+class MissingScope(Exception):
+    """A tool was called without a scope that it requires. The gate answers 403 in its place (RFC 6750 §3.1)."""
+
+
+_call: ContextVar[Call] = ContextVar("ovauth_call")
+_unguarded: WeakSet[Callable[..., Any]] = WeakSet()
+
+
+def current_identity() -> Identity:
+    """The caller of the tool that is running. Raises LookupError where no request is being answered."""
+    return _current("current_identity() tells who calls while a tool answers a request; here nobody does.").identity
+
+
+def requires(*scopes: str) -> Callable[[Function], Function]:
+    """The decorated tool runs only for a caller who holds all these scopes, wherever in a server it is called from.
+
+    To be written directly above the function, below the server's own decorator. Everybody else is answered 403
+    `insufficient_scope`, so that clients ask for more (step-up). Raises MissingScope in the tool, TypeError when it
+    decorates no function.
+    """
+    if not scopes or not all(isinstance(scope, str) for scope in scopes):
+        raise TypeError('name the scopes: @ovauth.requires("admin")')
+
+    def guard(function: Function) -> Function:
+        if not inspect.isfunction(function):
+            raise TypeError("@ovauth.requires belongs directly above the function, below the server's own decorator")
+        if inspect.iscoroutinefunction(function):
+
+            @functools.wraps(function)
+            async def guarded(*args: Any, **kwargs: Any) -> Any:
+                _insist(scopes)
+                return await function(*args, **kwargs)
+
+        elif inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
+            raise TypeError("@ovauth.requires guards functions and coroutines, not generators")
+        else:
+
+            @functools.wraps(function)
+            def guarded(*args: Any, **kwargs: Any) -> Any:
+                _insist(scopes)
+                return function(*args, **kwargs)
+
+        _unguarded.add(function)
+        return cast(Function, guarded)
+
+    return guard
+
+
+def is_left_open(function: object) -> bool:
+    """Whether this is the inside of a guarded function: a tool registered with it would run without the guard."""
+    return inspect.isfunction(function) and function in _unguarded
+
+
+@contextmanager
+def calling(call: Call) -> Iterator[None]:
+    """Inside, this is the call that is being answered."""
+    token = _call.set(call)
+    try:
+        yield
+    finally:
+        _call.reset(token)
+
+
+def _insist(scopes: tuple[str, ...]) -> None:
+    call = _current(f"This tool needs the scope {' '.join(scopes)}, and nobody is calling.")
+    missing = [scope for scope in scopes if scope not in call.identity.scopes]
+    if missing:
+        call.missed.update(missing)
+        raise MissingScope(f"This needs the scope {' '.join(missing)}.")
+
+
+def _current(otherwise: str) -> Call:
+    call = _call.get(None)
+    if call is None:
+        raise LookupError(otherwise)
+    return call

@@ -1,0 +1,160 @@
+"""From the import path of somebody's MCP server to an ASGI application that answers at `/mcp`."""
+
+import asyncio
+import importlib
+import inspect
+import sys
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+from mcp.server.lowlevel import Server
+from mcp.server.mcpserver import MCPServer
+from mcp.server.transport_security import TransportSecuritySettings
+from starlette.types import ASGIApp
+
+from ovauth.conf import Misconfigured
+from ovauth.resource import identity
+
+BUNDLED: Final = "ovauth.resource.example:server"
+PATH: Final = "/mcp"
+VARIABLE: Final = "OVAUTH_MCP_SERVER"
+
+# The gate has decided who we are (PublicOrigin) and which Origin may ask, so the package need not guess it.
+_OPEN: Final = TransportSecuritySettings(enable_dns_rebinding_protection=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The application, and whether requests to it stand alone: then there is no stream to GET and no session to end."""
+
+    app: ASGIApp
+    stateless: bool
+
+
+def load(import_path: str) -> Loaded:
+    """The MCP server at `module:attribute`. Raises Misconfigured with the sentence that mends it.
+
+    It may be an MCPServer or a low-level Server of the mcp package, a FastMCP server, or any ASGI application that speaks
+    Streamable HTTP at `/mcp`. The first three are served stateless, which is what makes several workers right.
+    """
+    server = _import(import_path)
+    if isinstance(server, MCPServer):
+        _refuse_own_authentication(import_path, server.settings.auth)
+        _refuse_open_tools(import_path, _tools(server))
+        return Loaded(
+            server.streamable_http_app(streamable_http_path=PATH, stateless_http=True, transport_security=_OPEN),
+            stateless=True,
+        )
+    if isinstance(server, Server):
+        return Loaded(
+            server.streamable_http_app(streamable_http_path=PATH, stateless_http=True, transport_security=_OPEN),
+            stateless=True,
+        )
+    if _is_fastmcp(server):
+        _refuse_own_authentication(import_path, server.auth)
+        _refuse_open_tools(import_path, _tools(server))
+        app = server.http_app(path=PATH, stateless_http=True, transport="http", host_origin_protection=False)
+        return Loaded(app, stateless=True)
+    if _is_asgi(server):
+        return Loaded(cast(ASGIApp, server), stateless=False)
+    raise Misconfigured(
+        f"{VARIABLE}: {import_path} is {_kind(server)}. Name an MCPServer, a low-level Server, a FastMCP server or an "
+        "ASGI application."
+    )
+
+
+def describe(import_path: str) -> str:
+    """What is served, in a few words for the terminal: `bundled example, 3 tools`. Raises Misconfigured."""
+    name = "bundled example" if import_path == BUNDLED else import_path
+    server = _import(import_path)
+    if not isinstance(server, MCPServer) and not _is_fastmcp(server):
+        return name
+    count = len(_tools(server))
+    return f"{name}, {count} tool{'' if count == 1 else 's'}"
+
+
+def _import(import_path: str) -> Any:
+    module_name, _, attribute = import_path.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as missing:
+        if missing.name is None or not f"{module_name}.".startswith(f"{missing.name}."):
+            raise Misconfigured(
+                f"{VARIABLE}: {module_name} needs the module {missing.name}, which is missing."
+            ) from missing
+        raise Misconfigured(
+            f"{VARIABLE}: there is no module {missing.name}. Start in the folder where it lies, or set PYTHONPATH."
+        ) from None
+    except Exception as fault:
+        # Whatever the module's own code raises: the operator sees what, and the cause below it.
+        raise Misconfigured(f"{VARIABLE}: importing {module_name} failed ({type(fault).__name__}: {fault}).") from fault
+    found: Any = module
+    for name in attribute.split("."):
+        if not hasattr(found, name):
+            raise Misconfigured(f"{VARIABLE}: {module_name} has no `{attribute}`; {_offers(module)}")
+        found = getattr(found, name)
+    return found
+
+
+def _offers(module: Any) -> str:
+    names = [name for name, value in vars(module).items() if not name.startswith("_") and _is_server(value)]
+    return f"it has: {', '.join(names)}." if names else "it has nothing that could be served."
+
+
+def _is_server(value: object) -> bool:
+    return isinstance(value, MCPServer | Server) or _is_fastmcp(value) or _is_asgi(value)
+
+
+def _is_fastmcp(value: object) -> bool:
+    """Without importing fastmcp: whoever made such a server has imported it."""
+    fastmcp = sys.modules.get("fastmcp")
+    return fastmcp is not None and isinstance(value, fastmcp.FastMCP)
+
+
+def _is_asgi(value: object) -> bool:
+    """Something to be awaited with scope, receive and send."""
+    if inspect.isclass(value) or not callable(value):
+        return False
+    call = value if inspect.isroutine(value) else type(value).__call__
+    if not inspect.iscoroutinefunction(inspect.unwrap(call)):
+        return False
+    try:
+        inspect.signature(value).bind({}, None, None)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _kind(value: object) -> str:
+    if inspect.isclass(value):
+        return "a class"
+    if inspect.isroutine(value):
+        return "a function that is no ASGI application (a factory is not called)"
+    return f"of type {type(value).__name__}"
+
+
+def _tools(server: Any) -> list[Any]:
+    """The tools that the server has now, as its own objects; none when it cannot list them before it runs."""
+    if isinstance(server, MCPServer):
+        return list(server._tool_manager.list_tools())
+    try:
+        return list(asyncio.run(server.list_tools()))
+    except Exception:
+        return []
+
+
+def _refuse_open_tools(import_path: str, tools: list[Any]) -> None:
+    for tool in tools:
+        if identity.is_left_open(getattr(tool, "fn", None)):
+            raise Misconfigured(
+                f"{VARIABLE}: in {import_path} the tool {tool.name} is registered without its guard. Write "
+                "@ovauth.requires below the server's decorator, directly above the function."
+            )
+
+
+def _refuse_own_authentication(import_path: str, auth: object) -> None:
+    if auth is not None:
+        raise Misconfigured(
+            f"{VARIABLE}: {import_path} checks tokens itself (auth=…), and would see none: ovauth checks them in front of "
+            "it. Leave its auth out; current_identity() tells who calls."
+        )
