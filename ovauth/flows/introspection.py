@@ -1,0 +1,67 @@
+"""Token introspection (RFC 7662): is this token good at this moment, and what does it stand for?
+
+Asked by a client about its own tokens, by a client that an operator made (a resource server) about any, by an administrator
+about those of the own account, by root about all. A token that the asker may not know of is answered like an unknown one.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.utils import timezone
+
+from ovauth.credentials import Kind
+from ovauth.models import AccessToken, Client, ClientOrigin, Grant, RefreshToken
+
+INACTIVE: dict[str, Any] = {"active": False}
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Who asks: an authenticated client, or somebody of an account (None: root, who sees every account)."""
+
+    client: Client | None = None
+    account: str | None = None
+
+    def may_know(self, grant: Grant) -> bool:
+        if self.client is not None:
+            return self.client.origin == ClientOrigin.MANUAL or grant.client_id == self.client.pk
+        return self.account is None or grant.member.account.name == self.account
+
+
+def introspect(*, asker: Asker, token: str, issuer: str) -> dict[str, Any]:
+    """The members of RFC 7662 §2.2; `active` alone for whatever does not work or is not the asker's to know."""
+    now = timezone.now()
+    found = _find(token)
+    if found is None or not asker.may_know(found.grant) or not _is_active(found, now):
+        return INACTIVE
+    grant: Grant = found.grant
+    is_access_token = isinstance(found, AccessToken)
+    return {
+        "active": True,
+        "iss": issuer,
+        "client_id": grant.client.client_id,
+        "sub": grant.member.sign_in_name,
+        "username": grant.member.name,
+        "account_id": grant.member.account.name,
+        "scope": found.scope if is_access_token else grant.scope,
+        "aud": grant.resource,
+        "exp": int(found.expires_at.timestamp()),
+        "iat": int(found.created_at.timestamp()),
+        "token_type": "Bearer" if is_access_token else "refresh_token",
+    }
+
+
+def _find(token: str) -> Any:
+    if token.startswith(Kind.ACCESS_TOKEN):
+        rows: Any = AccessToken.objects
+    elif token.startswith(Kind.REFRESH_TOKEN):
+        rows = RefreshToken.objects
+    else:
+        return None
+    return rows.select_related("grant__client", "grant__member__account", "grant__api_key").by_secret(token)
+
+
+def _is_active(found: Any, now: datetime) -> bool:
+    spent_at = found.revoked_at if isinstance(found, AccessToken) else found.consumed_at
+    return found.expires_at > now and spent_at is None and found.grant.why_dead() is None
