@@ -42,7 +42,9 @@ SELECT a.name, m.name, g.role, t.scope, c.client_id, c.name, m.id, NULL, g.id, c
    AND c.blocked_at IS NULL
    AND m.is_active
    AND m.role >= g.role
-   AND (g.password_epoch = m.password_epoch OR (k.id IS NOT NULL AND k.revoked_at IS NULL))
+   AND (   g.password_epoch = m.password_epoch
+        OR (k.id IS NOT NULL AND k.revoked_at IS NULL)
+        OR (g.password_epoch IS NULL AND g.api_key_id IS NULL AND c.acts_as_id = g.member_id))
 """
 
 _API_KEY: Final = """

@@ -172,6 +172,13 @@ class Client(models.Model):
     metadata = models.JSONField(default=dict, blank=True)
     secret_digest = models.BinaryField(max_length=32, null=True, editable=False)
     registration_digest = models.BinaryField(max_length=32, null=True, editable=False)
+    acts_as = models.ForeignKey(
+        Member,
+        on_delete=models.CASCADE,
+        null=True,
+        blank=True,
+        help_text="As whom the client acts by itself (client_credentials): account and role are this member's.",
+    )
     access_token_ttl = models.PositiveIntegerField(null=True, blank=True, help_text="Seconds; empty for the default.")
     created_at = models.DateTimeField()
     last_used_at = models.DateTimeField(null=True, editable=False)
@@ -190,7 +197,8 @@ class Client(models.Model):
 class Grant(models.Model):
     """One approval: this client may act as this member, with the role that the member had then.
 
-    Exactly one thing authorized it: an API key, or a console session opened with the password of that epoch.
+    One thing authorized it: an API key, or a console session opened with the password of that epoch, or neither of them
+    but the operator, who bound the client to the member (client_credentials).
     """
 
     client = models.ForeignKey(Client, on_delete=models.CASCADE, related_name="grants")
@@ -198,7 +206,7 @@ class Grant(models.Model):
     role = models.PositiveSmallIntegerField(choices=ROLES)
     scope = models.TextField()
     resource = models.TextField()
-    redirect_uri = models.TextField()
+    redirect_uri = models.TextField(blank=True)
     api_key = models.ForeignKey(ApiKey, on_delete=models.CASCADE, null=True, related_name="grants")
     password_epoch = models.PositiveIntegerField(null=True)
     created_at = models.DateTimeField()
@@ -210,7 +218,7 @@ class Grant(models.Model):
 
     class Meta:
         constraints = [
-            models.CheckConstraint(condition=Q(api_key=None) ^ Q(password_epoch=None), name="grant_authorized_by_one_thing")
+            models.CheckConstraint(condition=Q(api_key=None) | Q(password_epoch=None), name="grant_authorized_by_one_thing")
         ]
 
     def __str__(self) -> str:
@@ -231,6 +239,8 @@ class Grant(models.Model):
             return "the user's role dropped below that of the approval"
         if self.api_key is not None:
             return "the API key that authorized it is gone" if self.api_key.revoked_at else None
+        if self.password_epoch is None:
+            return None if self.client.acts_as_id == self.member_id else "the operator no longer binds the client to this user"
         return None if self.password_epoch == self.member.password_epoch else "the password changed since the approval"
 
 
@@ -242,14 +252,22 @@ class PendingAuthorization(models.Model):
         APPROVED = "approved"
         DENIED = "denied"
 
+    class Kind(models.TextChoices):
+        BROWSER = "browser", "a browser, OAuth 2.1 §4.1"
+        DEVICE = "device", "a device, RFC 8628"
+
     public_id = models.CharField(max_length=32, unique=True)
+    kind = models.CharField(max_length=7, choices=Kind, default=Kind.BROWSER)
     client = models.ForeignKey(Client, on_delete=models.CASCADE, related_name="pending")
-    redirect_uri = models.TextField()
+    redirect_uri = models.TextField(blank=True)
     state = models.TextField(blank=True)
     scope = models.TextField()
     resource = models.TextField()
-    code_challenge = models.CharField(max_length=43)
-    browser_digest = models.BinaryField(max_length=32, editable=False)
+    code_challenge = models.CharField(max_length=43, blank=True)
+    browser_digest = models.BinaryField(max_length=32, null=True, editable=False)
+    device_digest = Digest(null=True)
+    device_interval = models.PositiveSmallIntegerField(default=5, help_text="Seconds between two polls of a device.")
+    device_polled_at = models.DateTimeField(null=True)
     code_digest = Digest()
     code_attempt = models.PositiveSmallIntegerField()
     ip = models.CharField(max_length=45, blank=True)
@@ -263,6 +281,31 @@ class PendingAuthorization(models.Model):
 
     def __str__(self) -> str:
         return f"{self.client} since {self.created_at:%H:%M}"
+
+
+class PushedRequest(models.Model):
+    """The parameters of an authorization request that the client sent ahead (RFC 9126), for one use."""
+
+    digest = Digest()
+    client = models.ForeignKey(Client, on_delete=models.CASCADE)
+    query = models.TextField(editable=False)
+    expires_at = models.DateTimeField(db_index=True)
+    consumed_at = models.DateTimeField(null=True)
+
+    objects = Secrets.as_manager()
+
+    def __str__(self) -> str:
+        return f"of {self.client}"
+
+
+class UsedAssertion(models.Model):
+    """The `jti` of a client assertion that was accepted (RFC 7523 §3): it is not accepted again."""
+
+    digest = Digest()
+    expires_at = models.DateTimeField(db_index=True)
+
+    def __str__(self) -> str:
+        return f"{bytes(self.digest).hex()[:8]}…"
 
 
 # ------------------------------------------------------------------ what was issued
