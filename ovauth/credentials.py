@@ -4,6 +4,7 @@ A secret in clear is called `plain`, at rest `digest`. Long secrets carry 256 ra
 them. Short codes that a person reads or types could be enumerated, so they are looked up by a hash under the secret key.
 """
 
+import base64
 import hashlib
 import hmac
 import secrets
@@ -46,6 +47,15 @@ def identifier() -> str:
 def browser() -> str:
     """The secret that tells one browser from another, in a cookie: 256 random bits."""
     return secrets.token_urlsafe(32)
+
+
+def derived_client_secret(key: str, client_id: str) -> str:
+    """The client secret of one client, the same whenever it is asked for: nobody without the secret key can make it.
+
+    For the mcp package's routes, which compare a client's secret in clear (`ovauth.resource.sdk`).
+    """
+    derived = base64.urlsafe_b64encode(keyed_digest(key, "client secret", client_id))
+    return Kind.CLIENT_SECRET + derived.decode().rstrip("=")
 
 
 def secret_key() -> str:

@@ -31,8 +31,11 @@ class Registration:
     registration_access_token: str | None
 
 
-def register(*, document: object, ip: str = "") -> Registration:
-    """A new client as the RFC 7591 document describes it. Raises InvalidRedirectUri and InvalidClientMetadata."""
+def register(*, document: object, ip: str = "", derived_secret: bool = False) -> Registration:
+    """A new client as the RFC 7591 document describes it. Raises InvalidRedirectUri and InvalidClientMetadata.
+
+    `derived_secret`: one that `described` can tell again, as long as the secret key stands.
+    """
     metadata = _read(document)
     counted = ((limits.REGISTRATION_BY_ADDRESS, ip),)
     limits.check(counted)
@@ -47,6 +50,9 @@ def register(*, document: object, ip: str = "") -> Registration:
             created_at=now,
         )
         secret = _write(client, metadata)
+        if secret is not None and derived_secret:
+            secret = credentials.derived_client_secret(settings.SECRET_KEY, client.client_id)
+            client.secret_digest = credentials.digest(secret)
         client.save(force_insert=True)
         audit.record("client.registered", now=now, client=client)
     return Registration(client.client_id, int(now.timestamp()), metadata, secret, management)
@@ -117,6 +123,29 @@ def block(client: Client, now: datetime, *, blocked: bool) -> None:
     """Blocks the client, so that nothing it holds works any more, or lets it in again. For use inside a transaction."""
     Client.objects.filter(pk=client.pk).update(blocked_at=now if blocked else None)
     audit.record("client.blocked" if blocked else "client.unblocked", now=now, client=client)
+
+
+def named(*, client_id: str) -> Client | None:
+    """The client of that id, not authenticated; None when it is unknown or blocked."""
+    return Client.objects.filter(client_id=client_id, blocked_at=None).first()
+
+
+def described(*, client_id: str) -> Registration | None:
+    """What is known of that client, with its secret if that was derived; None when it is unknown or blocked."""
+    client = named(client_id=client_id)
+    if client is None:
+        return None
+    return _told(client, client_secret=_derived_secret(client))
+
+
+def _derived_secret(client: Client) -> str | None:
+    if client.secret_digest is None:
+        return None
+    for key in (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS):
+        secret = credentials.derived_client_secret(key, client.client_id)
+        if credentials.same(secret, bytes(client.secret_digest)):
+            return secret
+    return None
 
 
 def authenticate(*, client_id: str | None, client_secret: str | None, ip: str = "") -> Client:

@@ -6,6 +6,7 @@ reuse is a replay (RFC 9700 §4.14.2). The successor is sealed under its predece
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -21,6 +22,26 @@ from ovauth.models import Client, RefreshToken
 from ovauth.rules import resource_indicators, scopes
 
 
+@dataclass(frozen=True, slots=True)
+class Peeked:
+    """What a refresh token stands for. `expires_at` is when it dies of itself."""
+
+    scope: str
+    resource: str
+    subject: str
+    expires_at: datetime
+
+
+def peek(*, client: Client, refresh_token: str) -> Peeked | None:
+    """What the refresh token stands for, a used one too, so that `rotate` sees a replay. None for one that is unknown,
+    another client's, expired or dead. Changes nothing."""
+    found = _by_secret(refresh_token)
+    if found is None or _why_not(found, client, timezone.now()):
+        return None
+    grant = found.grant
+    return Peeked(grant.scope, grant.resource, grant.member.sign_in_name, found.expires_at)
+
+
 def rotate(
     *, client: Client, refresh_token: str, scope: str | None = None, resource: Sequence[str] = (), issuer: str
 ) -> TokenPair:
@@ -30,9 +51,7 @@ def rotate(
     """
     now = timezone.now()
     with transaction.atomic():
-        found = RefreshToken.objects.select_related("grant__client", "grant__member__account", "grant__api_key").by_secret(
-            refresh_token
-        )
+        found = _by_secret(refresh_token)
         refusal = _why_not(found, client, now)
         if refusal is None:
             grant = found.grant
@@ -53,6 +72,11 @@ def rotate(
             else:
                 revocation.end_grant(grant, now, because="refresh token replayed")
     raise InvalidGrant(reason=refusal)  # out here: raised inside the block it would undo the revocation
+
+
+def _by_secret(refresh_token: str) -> Any:
+    rows = RefreshToken.objects.select_related("grant__client", "grant__member__account", "grant__api_key")
+    return rows.by_secret(refresh_token)
 
 
 def _why_not(found: RefreshToken | None, client: Client, now: datetime) -> str | None:

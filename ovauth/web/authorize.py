@@ -32,6 +32,11 @@ def mount(api: NinjaAPI) -> None:
     def authorize(request: HttpRequest) -> HttpResponse:
         return _authorize(request)
 
+    @api.api_operation(["GET", "POST"], "/oauth/authorize", include_in_schema=False)
+    def behind_other_routes(request: HttpRequest) -> HttpResponse:
+        """The same, where the mcp package's own routes answer at /authorize and send the browser on (`resource.sdk`)."""
+        return _authorize(request)
+
 
 def _authorize(request: HttpRequest) -> HttpResponse:
     sent = _sent(request)
