@@ -10,7 +10,10 @@
     │   ├── UnsupportedResponseType       400, may travel by redirect
     │   ├── InvalidScope                  400, may travel by redirect
     │   ├── InvalidTarget                 400, may travel by redirect (RFC 8707 §2)
-    │   ├── AccessDenied                  403, may travel by redirect
+    │   ├── AccessDenied                  400, may travel by redirect
+    │   ├── AuthorizationPending          400 (RFC 8628 §3.5)
+    │   ├── SlowDown                      400 (RFC 8628 §3.5)
+    │   ├── ExpiredToken                  400 (RFC 8628 §3.5)
     │   ├── InvalidRedirectUri            400 (RFC 7591 §3.2.2)
     │   ├── InvalidClientMetadata         400 (RFC 7591 §3.2.2)
     │   ├── InvalidToken                  401 (RFC 6750 §3.1)
@@ -32,7 +35,11 @@ A refusal has two faces. The `description` is poor and leaves the house; the `re
 `ovauth.web.faults` is the only place where one becomes HTTP.
 """
 
-from typing import ClassVar
+import re
+from typing import ClassVar, Final
+
+_PLAIN: Final = str.maketrans({"“": "'", "”": "'", "‘": "'", "’": "'", '"': "'", "\\": "/", "–": "-", "…": "..."})
+_UNSPEAKABLE: Final = re.compile(r"[^\x20-\x21\x23-\x5B\x5D-\x7E]")
 
 
 class Refusal(Exception):
@@ -51,6 +58,11 @@ class Refusal(Exception):
         self.description = description or self.default
         self.reason = reason or self.description
         super().__init__(self.reason)
+
+    @property
+    def spoken(self) -> str:
+        """The description in the characters that `error_description` may have (RFC 6749 §4.1.2.1 and §5.2)."""
+        return _UNSPEAKABLE.sub("?", self.description.translate(_PLAIN))[:300]
 
 
 class OAuthRefusal(Refusal):
@@ -103,9 +115,23 @@ class InvalidTarget(OAuthRefusal):
 
 class AccessDenied(OAuthRefusal):
     code = "access_denied"
-    status = 403
     may_redirect = True
     default = "The person denied the request."
+
+
+class AuthorizationPending(OAuthRefusal):
+    code = "authorization_pending"
+    default = "The person has not decided yet."
+
+
+class SlowDown(OAuthRefusal):
+    code = "slow_down"
+    default = "Ask less often: wait five seconds longer than before."
+
+
+class ExpiredToken(OAuthRefusal):
+    code = "expired_token"
+    default = "The device code has expired. Begin again."
 
 
 class InvalidRedirectUri(OAuthRefusal):

@@ -7,6 +7,7 @@ to the browser that began, and to no other.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
@@ -52,6 +53,7 @@ class Waiting:
     client_name: str
     destination: str
     is_loopback: bool
+    is_device: bool
     scopes: tuple[str, ...]
     sentences: tuple[str, ...]
     created_at: datetime
@@ -124,9 +126,40 @@ def begin(
         raise InvalidRequest(f"state is longer than {MAX_STATE} characters.")
     if why := pkce.why_not_challenge(code_challenge, code_challenge_method):
         raise InvalidRequest(why)
+    pending = open_request(
+        client=to.client,
+        scope=scope,
+        resource=resource,
+        issuer=issuer,
+        ip=ip,
+        user_agent=user_agent,
+        kind=PendingAuthorization.Kind.BROWSER,
+        redirect_uri=to.redirect_uri,
+        state=state or "",
+        code_challenge=code_challenge or "",
+        browser_digest=credentials.digest(browser),
+    )
+    return pending.public_id
+
+
+def open_request(
+    *,
+    client: Client,
+    scope: str | None,
+    resource: Sequence[str],
+    issuer: str,
+    ip: str,
+    user_agent: str,
+    **facts: Any,
+) -> PendingAuthorization:
+    """A pending request with a display code that no other has; `facts` are the fields of its kind.
+
+    Raises InvalidScope, InvalidTarget, TooManyRequests.
+    """
+    config = settings.OVAUTH
     chosen = scopes.choose(scope, known=config.scope_names, default=config.default_scopes)
     target = resource_indicators.canonical(resource, resources=config.resources(issuer), issuer=issuer)
-    counted = ((limits.PENDING_BY_CLIENT_AND_ADDRESS, f"{to.client.pk} {ip}"),)
+    counted = ((limits.PENDING_BY_CLIENT_AND_ADDRESS, f"{client.pk} {ip}"),)
     limits.check(counted)
     now = timezone.now()
     with transaction.atomic():
@@ -134,26 +167,23 @@ def begin(
         pending = _insert_with_a_free_code(
             PendingAuthorization(
                 public_id=credentials.identifier(),
-                client=to.client,
-                redirect_uri=to.redirect_uri,
-                state=state or "",
+                client=client,
                 scope=scopes.joined(chosen),
                 resource=target,
-                code_challenge=code_challenge or "",
-                browser_digest=credentials.digest(browser),
                 ip=ip,
                 user_agent=display_text.clean(user_agent, 300),
                 created_at=now,
                 expires_at=now + timedelta(seconds=config.pending_ttl),
+                **facts,
             )
         )
-        audit.record(
-            "authorization.requested",
-            now=now,
-            client=to.client,
-            destination=redirect_uris.destination(to.redirect_uri),
-        )
-    return pending.public_id
+        audit.record("authorization.requested", now=now, client=client, destination=_destination(pending))
+    return pending
+
+
+def _destination(pending: PendingAuthorization) -> str:
+    """Where the result goes, in words that need no translation; empty for a device, which fetches it itself."""
+    return redirect_uris.destination(pending.redirect_uri) if pending.redirect_uri else ""
 
 
 def new_browser() -> str:
@@ -193,8 +223,9 @@ def see(pending: PendingAuthorization, *, with_code: bool = False) -> Waiting:
         pending_id=pending.public_id,
         client_id=pending.client.client_id,
         client_name=display_text.clean(pending.client.name),
-        destination=redirect_uris.destination(pending.redirect_uri),
+        destination=_destination(pending),
         is_loopback=redirect_uris.is_loopback(pending.redirect_uri),
+        is_device=pending.kind == PendingAuthorization.Kind.DEVICE,
         scopes=asked,
         sentences=tuple(sentences.get(name, name) for name in asked),
         created_at=pending.created_at,
@@ -225,7 +256,7 @@ def collect(*, pending_id: str, browser: str | None, issuer: str) -> Collected:
 
 def error_redirect(redirect_uri: str, refusal: Refusal, state: str | None, issuer: str) -> str:
     """The URL that takes a refusal to the client (RFC 6749 §4.1.2.1, RFC 9207)."""
-    parameters = {"error": refusal.code, "error_description": refusal.description}
+    parameters = {"error": refusal.code, "error_description": refusal.spoken}
     return redirect_uris.with_parameters(redirect_uri, parameters | ({"state": state} if state else {}) | {"iss": issuer})
 
 
@@ -236,7 +267,7 @@ def of_browser(pending_id: str, browser: str | None, now: datetime, *, lock: boo
     pending = rows.filter(public_id=pending_id).first()
     if pending is None:
         raise NotFound("This request is not known here.")
-    if browser is None or not credentials.same(browser, bytes(pending.browser_digest)):
+    if browser is None or pending.browser_digest is None or not credentials.same(browser, bytes(pending.browser_digest)):
         raise Forbidden("Open this in the browser where you started.")
     if pending.expires_at <= now:
         raise Gone

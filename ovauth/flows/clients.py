@@ -16,7 +16,7 @@ from ovauth.models import Client, ClientOrigin
 from ovauth.rules import client_metadata
 from ovauth.rules.client_metadata import ClientMetadata
 
-GRANT_TYPES = ("authorization_code", "refresh_token")
+GRANT_TYPES = ("authorization_code", "refresh_token", "urn:ietf:params:oauth:grant-type:device_code")
 AUTH_METHODS = ("none", "client_secret_basic", "client_secret_post")
 
 
