@@ -24,7 +24,7 @@ def issue(*, client: Client, scope: str | None = None, resource: Sequence[str] =
     config = settings.OVAUTH
     target = resource_indicators.canonical(resource, resources=config.resources(issuer), issuer=issuer)
     with transaction.atomic():
-        member = Member.objects.select_related("account").filter(pk=client.acts_as_id, is_active=True).first()
+        member = Member.objects.select_related("account").filter(client=client, is_active=True).first()
         if member is None or client.token_endpoint_auth_method == "none":  # noqa: S105 a method, not a password
             raise UnauthorizedClient
         held = scopes.allowed(

@@ -17,6 +17,8 @@ from ovauth.rules import client_metadata
 from ovauth.rules.client_metadata import ClientMetadata
 
 GRANT_TYPES = ("authorization_code", "refresh_token", "urn:ietf:params:oauth:grant-type:device_code")
+MACHINE_GRANT_TYPE = "client_credentials"
+"""Only for clients that an operator made and bound to a member."""
 AUTH_METHODS = ("none", "client_secret_basic", "client_secret_post")
 
 
