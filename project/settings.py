@@ -17,7 +17,8 @@ try:
 except conf.Misconfigured as misconfigured:
     if "pytest" in sys.modules:
         raise ImproperlyConfigured(str(misconfigured)) from None
-    sys.exit(f"{misconfigured}")
+    sys.stderr.write(f"{misconfigured}\n")
+    sys.exit(2)
 
 DEBUG = False
 ALLOWED_HOSTS = ["*"]  # the host was decided before Django, by ovauth.web.public_origin
@@ -35,8 +36,8 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    "ovauth.web.middleware.Requests",
     "ovauth.web.middleware.PageHeaders",
+    "ovauth.web.middleware.Requests",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",

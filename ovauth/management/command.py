@@ -1,0 +1,56 @@
+"""What every command of ovauth has in common: it fails with one sentence and one remedy, exit status 2, no traceback."""
+
+import os
+import sys
+from typing import Any, ClassVar, NoReturn
+
+from django.conf import settings
+from django.core.management.base import BaseCommand
+from django.db import DatabaseError, connection
+
+from ovauth.conf import Misconfigured
+from ovauth.errors import Refusal
+from ovauth.management import preparation
+
+FAILED = 2
+
+
+class OvauthCommand(BaseCommand):
+    """A command that works on an empty data folder too. `perform` is the command; `prepares` false leaves the database."""
+
+    requires_system_checks: ClassVar[list[str]] = []  # type: ignore[misc]
+    prepares: ClassVar[bool] = True
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        os.umask(0o077)  # whatever is created belongs to the owner alone
+        try:
+            if self.prepares:
+                preparation.migrate()
+            self.perform(**options)
+        except (Misconfigured, preparation.Unprepared) as fault:
+            self.fail(str(fault))
+        except Refusal as refusal:
+            self.fail(refusal.description)
+        except DatabaseError as error:
+            self.fail(_database_sentence(error))
+        except BrokenPipeError:
+            # Nobody reads any more; what was to be done is done. Python would complain while closing the stream.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+    def perform(self, **options: Any) -> None:
+        raise NotImplementedError
+
+    def fail(self, sentence: str) -> NoReturn:
+        """Says it on standard error and ends the process."""
+        self.stderr.write(sentence)
+        sys.exit(FAILED)
+
+
+def _database_sentence(error: DatabaseError) -> str:
+    why = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    if connection.vendor == "sqlite":
+        return (
+            f"The database {settings.DATABASES['default']['NAME']} cannot be used ({why}). "
+            "Make it and its folder writable, or point OVAUTH_DATA_DIR to another folder."
+        )
+    return f"The database does not do its work ({why}). See that it runs, and that DATABASE_URL names it."

@@ -1,0 +1,297 @@
+"""The main job: from an empty folder to a server that answers."""
+
+import errno
+import http.client
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from argparse import ArgumentTypeError
+from contextlib import suppress
+from pathlib import Path
+from types import FrameType
+from typing import Any, Final
+
+import django
+import mcp
+import uvicorn
+from django.conf import settings
+from django.core.management.base import CommandParser
+from django.db import connection
+from uvicorn.supervisors.multiprocess import Multiprocess
+
+from ovauth.conf import VERSION
+from ovauth.flows import accounts, garbage
+from ovauth.flows.accounts import NewMember
+from ovauth.management import preparation
+from ovauth.management.command import OvauthCommand
+from ovauth.resource import loading
+
+APPLICATION: Final = "project.asgi:application"
+GRACE: Final = 10
+"""Seconds in which requests that were received may finish after SIGTERM."""
+LAST_GRACE: Final = 5
+"""Seconds after that in which the processes may end by themselves."""
+HOUSEKEEPING: Final = 600
+"""Seconds between two collections of what has expired."""
+BACKLOG: Final = 2048
+STOPPED_AT_ONCE: Final = 130
+
+log = logging.getLogger("ovauth.serve")
+
+
+class Command(OvauthCommand):
+    help = "Prepares the data folder, and serves. Prints `ovauth ready at …` when requests are answered."
+    prepares = False
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: %(default)s)")
+        parser.add_argument("--port", type=_port, default=1933, help="0: any free one (default: %(default)s)")
+        parser.add_argument("--workers", type=_workers, default=1, help="processes that answer (default: %(default)s)")
+
+    def perform(self, *, host: str, port: int, workers: int, **options: Any) -> None:
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(AttributeError):
+                stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+        config = settings.OVAUTH
+        serves = loading.describe(config.mcp_server)
+        listener = self._listen(host, port)
+        here = _url(host, listener.getsockname()[1])
+
+        self.stdout.write(f"ovauth {VERSION} · Django {django.get_version()} · mcp {_mcp_version()} · {_database()}")
+        first = self._prepare()
+        self._tell_where(config.public_base_url or config.issuer or _reachable(here), serves, first=first)
+
+        threading.Thread(target=_keep_house, name="housekeeping", daemon=True).start()
+        threading.Thread(target=self._announce, args=(here, listener), name="ready", daemon=True).start()
+        self._run(listener, workers)
+
+    # -------------------------------------------------------------- before
+
+    def _listen(self, host: str, port: int) -> socket.socket:
+        """A socket that takes connections from now on: whoever comes early waits, and nobody else takes the port."""
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        try:
+            return socket.create_server((host, port), family=family, backlog=BACKLOG)
+        except socket.gaierror:
+            self.fail(f"--host {host} is no address that can be found. Try `--host 127.0.0.1`")
+        except OSError as error:
+            match error.errno:
+                case errno.EADDRINUSE:
+                    self.fail(f"Port {port} is in use. Try `--port {_free_port(host, family, port)}`")
+                case errno.EACCES | errno.EPERM:
+                    self.fail(f"Port {port} may not be used by this user. Try `--port 1933`, with a proxy in front")
+                case errno.EADDRNOTAVAIL:
+                    self.fail(f"--host {host} is no address of this machine. Try `--host 127.0.0.1`")
+                case _:
+                    self.fail(f"{host}:{port} cannot be listened on ({error.strerror}). Try another --host or --port")
+
+    def _prepare(self) -> bool:
+        """Creates what is missing; True when this was the first start."""
+        created = ["secret key"] if settings.SECRET_KEY_IS_NEW else []
+        if preparation.migrate():
+            created.append("database" if connection.vendor == "sqlite" else "database tables")
+        preparation.collect_static()
+        if settings.SECRET_KEY_IS_NEW and created:
+            self.stdout.write(f"created   {_folder()}, {', '.join(created)}")
+        elif created:
+            self.stdout.write(f"prepared  {', '.join(created)}")
+        with preparation.turn():
+            return accounts.create_first_operator(self._show_operator)
+
+    def _show_operator(self, made: NewMember) -> None:
+        self.stdout.write(
+            "\nFirst operator. Shown this once:\n"
+            f"  user name  {self.style.SUCCESS(made.user_id)}\n"
+            f"  password   {self.style.SUCCESS(made.password or '')}\n"
+            f"  API key    {self.style.SUCCESS(made.api_key)}\n\n"
+        )
+        self.stdout.flush()
+
+    def _tell_where(self, base: str, serves: str, *, first: bool) -> None:
+        header = "" if settings.OVAUTH.enabled else ' --header "Authorization: Bearer ovk_…"'
+        self.stdout.write(f"Console      {base}/console/")
+        self.stdout.write(f"MCP server   {base}/mcp   ({serves})")
+        self.stdout.write(f"Connect      claude mcp add --transport http ovauth {base}/mcp{header}")
+        if first:
+            todo = "" if settings.OVAUTH.public_base_url else "set OVAUTH_PUBLIC_BASE_URL, then  "
+            self.stdout.write(f"Elsewhere    {todo}uv run manage.py check --deploy")
+            if not self.stdout.isatty():
+                self.stdout.write(
+                    "\nThis output may be kept in a log. Change both: sign in at /console/, and  "
+                    f"uv run manage.py rotate_api_key {accounts.FIRST_OPERATOR} --account {accounts.FIRST_ACCOUNT}"
+                )
+        self.stdout.write("")
+        self.stdout.flush()
+
+    def _announce(self, here: str, listener: socket.socket) -> None:
+        """Asks the server as anybody would. The socket listens already, so the question waits for the answer."""
+        host, port = _reachable_address(listener)
+        while True:
+            connection = http.client.HTTPConnection(host, port)
+            with suppress(OSError, http.client.HTTPException):
+                connection.request("GET", "/health/live")
+                connection.getresponse().read()
+                break
+        self.stdout.write(self.style.SUCCESS(f"ovauth ready at {here}"))
+        self.stdout.flush()
+
+    # -------------------------------------------------------------- while
+
+    def _run(self, listener: socket.socket, workers: int) -> None:
+        serving = uvicorn.Config(
+            APPLICATION,
+            workers=workers,
+            lifespan="on",
+            log_config=None,
+            access_log=False,  # it writes the query: codes and states
+            proxy_headers=False,  # decided once, by ovauth.web.public_origin
+            server_header=False,
+            ws="none",
+            timeout_graceful_shutdown=GRACE,
+        )
+        if workers > 1:
+            supervisor = Supervisor(serving, [listener])
+            supervisor.run()
+            answered = supervisor.told_to_stop
+        else:
+            serving.load()
+            server = Server(serving)
+            with suppress(KeyboardInterrupt):
+                # uvicorn raises the signal again when it has finished; it has done its work by then.
+                signal.signal(signal.SIGTERM, lambda *_: None)
+                server.run([listener])
+            answered = server.started
+        if not answered:
+            self.fail("The server could not start. What it said is above.")
+
+
+class Server(uvicorn.Server):
+    """The only process. The first Ctrl-C or SIGTERM finishes what is in flight, a second Ctrl-C stops at once."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if self.should_exit:
+            if sig == signal.SIGINT:
+                os._exit(STOPPED_AT_ONCE)
+            return
+        _say_stopping()
+        _stop_in_any_case()
+        super().handle_exit(sig, frame)
+
+
+class Supervisor(Multiprocess):
+    """The parent of several processes, with the same manners."""
+
+    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket]) -> None:
+        super().__init__(config, sockets)
+        self.told_to_stop = False
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._signalled)
+
+    def _signalled(self, number: int, frame: FrameType | None) -> None:
+        if not self.told_to_stop:
+            self.told_to_stop = True
+            _say_stopping()
+            _stop_in_any_case(self._kill_all)
+            self.signal_queue.append(number)
+        elif number == signal.SIGINT:
+            self._kill_all()
+            os._exit(STOPPED_AT_ONCE)
+
+    def _kill_all(self) -> None:
+        for process in self.processes:
+            with suppress(OSError, ValueError):
+                process.process.kill()
+
+
+def _say_stopping() -> None:
+    """Not by `print`: a signal may come in the middle of one."""
+    with suppress(OSError, ValueError):
+        os.write(sys.stdout.fileno(), b"Stopping when what is in flight is answered. Ctrl-C again stops at once.\n")
+
+
+def _stop_in_any_case(before: Any = None) -> None:
+    def stop() -> None:
+        if before is not None:
+            before()
+        os._exit(1)
+
+    timer = threading.Timer(GRACE + LAST_GRACE, stop)
+    timer.daemon = True
+    timer.start()
+
+
+def _keep_house() -> None:
+    """Collects what has expired, for as long as the process lives. Never ends it."""
+    pause = threading.Event()
+    while not pause.wait(HOUSEKEEPING):
+        try:
+            garbage.collect()
+        except Exception as error:  # whatever it is, people want to be served
+            log.warning("collecting what has expired failed, and is tried again: %s: %s", type(error).__name__, error)
+        finally:
+            connection.close()
+
+
+# ------------------------------------------------------------------ words
+
+
+def _port(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) > 65535:
+        raise ArgumentTypeError(f"{text} is no port; use a number from 0 to 65535")
+    return int(text)
+
+
+def _workers(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 64:
+        raise ArgumentTypeError(f"{text} is no number of processes; use 1 to 64")
+    return int(text)
+
+
+def _free_port(host: str, family: int, taken: int) -> int:
+    for port in range(taken + 1, min(taken + 50, 65536)):
+        with suppress(OSError), socket.create_server((host, port), family=family):
+            return port
+    return 0
+
+
+def _url(host: str, port: int) -> str:
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _reachable(here: str) -> str:
+    """An URL that a person can open: the address that stands for all addresses cannot be opened everywhere."""
+    return here.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
+
+
+def _reachable_address(listener: socket.socket) -> tuple[str, int]:
+    host, port = listener.getsockname()[:2]
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port  # noqa: S104
+
+
+def _folder() -> str:
+    """The data folder, and whether it is as private as it should be."""
+    folder = settings.OVAUTH.data_dir
+    private = folder.stat().st_mode & 0o077 == 0
+    return f"{_short(folder)}/{' (only you can read it)' if private else ''}"
+
+
+def _short(path: Path) -> str:
+    """Relative to where the command was started, if it lies below."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def _database() -> str:
+    """Without the password that its URL may hold."""
+    described = connection.settings_dict
+    if connection.vendor == "sqlite":
+        return f"SQLite {_short(Path(described['NAME']))}"
+    return f"{connection.display_name} {described['NAME']} at {described['HOST'] or 'localhost'}"
+
+
+def _mcp_version() -> str:
+    from importlib.metadata import version
+
+    return version(mcp.__name__)

@@ -1,0 +1,111 @@
+"""From an empty folder to one that can be worked with: the schema and the collected static files.
+
+Two starts at once take turns: on one machine by a locked file, on one PostgreSQL by an advisory lock.
+"""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import django
+from django.apps import apps
+from django.conf import settings
+from django.contrib.staticfiles.finders import get_finders
+from django.core.management import call_command
+from django.db import connection
+from django.db.migrations.loader import MigrationLoader
+
+from ovauth.conf import VERSION
+from ovauth.flows import readiness
+
+ADVISORY_LOCK: Final = 0x6F76_6175  # “ovau”
+COLLECTED: Final = ".collected"
+
+
+class Unprepared(Exception):
+    """Why this cannot be started, and the remedy, in one sentence each."""
+
+
+@contextmanager
+def turn() -> Iterator[None]:
+    """Inside, no other process prepares this data folder or this database."""
+    descriptor = os.open(settings.OVAUTH.data_dir / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        _lock(descriptor)
+        if connection.vendor != "postgresql":
+            yield
+            return
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_lock(%s)", [ADVISORY_LOCK])
+            try:
+                yield
+            finally:
+                cursor.execute("SELECT pg_advisory_unlock(%s)", [ADVISORY_LOCK])
+    finally:
+        os.close(descriptor)  # which gives the lock back, as the end of the process does
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _lock(descriptor: int) -> None:
+        msvcrt.locking(descriptor, msvcrt.LK_LOCK, 1)
+else:
+    import fcntl
+
+    def _lock(descriptor: int) -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+
+
+def migrate() -> bool:
+    """Brings the schema up to the program; False when there was nothing to do. Raises Unprepared for a newer one."""
+    if not readiness.pending_migrations():
+        _refuse_newer()
+        return False
+    with turn():
+        _refuse_newer()
+        call_command("migrate", verbosity=0, interactive=False, skip_checks=True)
+    return True
+
+
+def _refuse_newer() -> None:
+    loader = MigrationLoader(connection)
+    ours = {config.label for config in apps.get_app_configs()}
+    newer = sorted(
+        f"{app}.{name}" for app, name in loader.applied_migrations if app in ours and (app, name) not in known(loader)
+    )
+    if newer:
+        raise Unprepared(
+            f"The database is newer than this program (it has {newer[-1]}; this is ovauth {VERSION}). "
+            "Start the version that migrated it, or restore the copy from before."
+        )
+
+
+def known(loader: MigrationLoader) -> set[tuple[str, str]]:
+    """The migrations that the program has, and those that they replaced."""
+    replaced = {name for migration in loader.disk_migrations.values() for name in migration.replaces}
+    return set(loader.disk_migrations) | replaced
+
+
+def collect_static() -> bool:
+    """Collects the static files where the server reads them; False when they are there already."""
+    listing = _static_listing()
+    mark = Path(settings.STATIC_ROOT) / COLLECTED
+    if mark.exists() and mark.read_text() == listing:
+        return False
+    with turn():
+        call_command("collectstatic", verbosity=0, interactive=False, skip_checks=True)
+        mark.write_text(listing)
+    return True
+
+
+def _static_listing() -> str:
+    lines = [f"ovauth {VERSION}, Django {django.get_version()}"]
+    for finder in get_finders():
+        for path, storage in finder.list([]):
+            state = Path(storage.path(path)).stat()
+            lines.append(f"{path} {state.st_size} {state.st_mtime_ns}")
+    return "\n".join(lines) + "\n"
