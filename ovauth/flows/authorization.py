@@ -113,19 +113,18 @@ def begin(
 ) -> str:
     """Opens a pending request for the browser with that secret; returns its public id.
 
-    Raises an OAuthRefusal that may travel to the destination, and TooManyRequests.
+    Raises what `judge` raises, and TooManyRequests.
     """
-    config = settings.OVAUTH
-    if response_type is None:
-        raise InvalidRequest("response_type is missing.")
-    if response_type != "code":
-        raise UnsupportedResponseType
-    if "authorization_code" not in to.client.grant_types:
-        raise UnauthorizedClient
-    if state is not None and len(state) > MAX_STATE:
-        raise InvalidRequest(f"state is longer than {MAX_STATE} characters.")
-    if why := pkce.why_not_challenge(code_challenge, code_challenge_method):
-        raise InvalidRequest(why)
+    judge(
+        to=to,
+        response_type=response_type,
+        state=state,
+        scope=scope,
+        code_challenge=code_challenge,
+        code_challenge_method=code_challenge_method,
+        resource=resource,
+        issuer=issuer,
+    )
     pending = open_request(
         client=to.client,
         scope=scope,
@@ -140,6 +139,33 @@ def begin(
         browser_digest=credentials.digest(browser),
     )
     return pending.public_id
+
+
+def judge(
+    *,
+    to: Destination,
+    response_type: str | None,
+    state: str | None,
+    scope: str | None,
+    code_challenge: str | None,
+    code_challenge_method: str | None,
+    resource: Sequence[str],
+    issuer: str,
+) -> None:
+    """Raises the OAuthRefusal that this authorization request deserves; each may travel to the destination."""
+    config = settings.OVAUTH
+    if response_type is None:
+        raise InvalidRequest("response_type is missing.")
+    if response_type != "code":
+        raise UnsupportedResponseType
+    if "authorization_code" not in to.client.grant_types:
+        raise UnauthorizedClient
+    if state is not None and len(state) > MAX_STATE:
+        raise InvalidRequest(f"state is longer than {MAX_STATE} characters.")
+    if why := pkce.why_not_challenge(code_challenge, code_challenge_method):
+        raise InvalidRequest(why)
+    scopes.choose(scope, known=config.scope_names, default=config.default_scopes)
+    resource_indicators.canonical(resource, resources=config.resources(issuer), issuer=issuer)
 
 
 def open_request(

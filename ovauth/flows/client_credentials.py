@@ -1,4 +1,4 @@
-"""grant_type=client_credentials (OAuth 2.1 §4.2): a client that an operator made acts by itself, as the member it is bound to."""
+"""grant_type=client_credentials (OAuth 2.1 §4.2): a client that an operator made acts by itself, as one member."""
 
 from collections.abc import Sequence
 from datetime import datetime

@@ -16,8 +16,10 @@ from ovauth.models import (
     Grant,
     OneTimePassword,
     PendingAuthorization,
+    PushedRequest,
     RefreshToken,
     Tally,
+    UsedAssertion,
 )
 
 BATCH = 500
@@ -35,6 +37,8 @@ def collect() -> dict[str, int]:
         "authorization codes": AuthorizationCode.objects.filter(expires_at__lte=now),
         "one-time passwords": OneTimePassword.objects.filter(expires_at__lte=now),
         "pending authorizations": PendingAuthorization.objects.filter(expires_at__lte=now),
+        "pushed requests": PushedRequest.objects.filter(expires_at__lte=now),
+        "client assertions": UsedAssertion.objects.filter(expires_at__lte=now),
         "limits": Tally.objects.filter(expires_at__lte=now),
         "sessions": Session.objects.filter(expire_date__lte=now),
         # a grant with nothing left to use is no connection any more
