@@ -6,6 +6,7 @@ sent, and an unknown one is ignored (RFC 6749 §3.1, §3.2).
 
 import base64
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -21,11 +22,15 @@ from ovauth.errors import (
 )
 
 MAX_PARAMETERS: Final = 60
+MAX_FORM: Final = 64 * 1024
 MAX_JSON: Final = 64 * 1024
+MAX_CREDENTIAL: Final = 512
 MAX_DEPTH: Final = 12
 REPEATABLE: Final = frozenset({"resource"})
 """RFC 8707 §2: the only parameter that may come more than once."""
 FORM: Final = "application/x-www-form-urlencoded"
+_NAME: Final = re.compile(r"[a-z_]{1,40}")
+"""What may stand in an answer although a stranger wrote it: the name of a parameter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +63,8 @@ class Lenient(Parameters):
 
 
 def form(content_type: str | None, body: bytes) -> Parameters:
-    """A form body, strictly. Raises InvalidRequest and UnsupportedMediaType."""
-    _require_form(content_type)
+    """A form body, strictly. Raises InvalidRequest, TooLarge and UnsupportedMediaType."""
+    _require_media_type(content_type, FORM)
     return _strict(body)
 
 
@@ -77,26 +82,29 @@ def authorization_request(raw: bytes) -> Lenient:
     names = [name for name, _ in pairs]
     repeated = frozenset(name for name in names if names.count(name) > 1 and name not in REPEATABLE)
     sent = {name: value for name, value in pairs if value and name not in repeated and name not in REPEATABLE}
-    fault = f"{min(repeated)} was sent more than once." if repeated else ""
-    shown = fault if fault.isascii() and fault.isprintable() and '"' not in fault and "\\" not in fault else ""
-    return Lenient(
-        sent, _resources(pairs), shown or ("A parameter was sent more than once." if fault else ""), repeated
-    )
+    return Lenient(sent, _resources(pairs), _said_of(repeated), repeated)
 
 
 def authorization_form(content_type: str | None, body: bytes) -> Lenient:
     """The same, for POST."""
-    _require_form(content_type)
+    _require_media_type(content_type, FORM)
     return authorization_request(body)
 
 
-def _require_form(content_type: str | None) -> None:
-    media_type, _, parameters = (content_type or "").partition(";")
-    if media_type.strip().lower() != FORM:
-        raise UnsupportedMediaType(f"Send the parameters as {FORM}.")
-    charset = parameters.strip().lower().removeprefix("charset=").strip('"')
-    if charset not in ("", "utf-8", "utf8"):
-        raise UnsupportedMediaType("Send the parameters in UTF-8.")
+def _said_of(repeated: frozenset[str]) -> str:
+    if not repeated:
+        return ""
+    name = min(repeated)
+    return f"{name if _NAME.fullmatch(name) else 'A parameter'} was sent more than once."
+
+
+def _require_media_type(content_type: str | None, expected: str) -> None:
+    media_type, *parameters = (part.strip().lower() for part in (content_type or "").split(";"))
+    if media_type != expected:
+        raise UnsupportedMediaType(f"Send the body as {expected}.")
+    charsets = [part.removeprefix("charset=").strip('"') for part in parameters if part.startswith("charset=")]
+    if any(charset not in ("utf-8", "utf8") for charset in charsets):
+        raise UnsupportedMediaType("Send the body in UTF-8.")
 
 
 def _strict(raw: bytes) -> Parameters:
@@ -107,14 +115,16 @@ def _strict(raw: bytes) -> Parameters:
 
 
 def _pairs(raw: bytes) -> list[tuple[str, str]]:
+    if len(raw) > MAX_FORM:
+        raise TooLarge
     try:
         text = raw.decode("ascii")
-        pairs = parse_qsl(
-            text, keep_blank_values=True, encoding="utf-8", errors="strict", max_num_fields=MAX_PARAMETERS
-        )
+        pairs = parse_qsl(text, keep_blank_values=True, encoding="utf-8", errors="strict", max_num_fields=MAX_PARAMETERS)
     except ValueError:  # not ASCII, not UTF-8 behind the percent signs, or too many
-        raise InvalidRequest("The parameters cannot be read: send at most 60, form-encoded in UTF-8.") from None
-    if any(_unspeakable(part) for pair in pairs for part in pair):
+        raise InvalidRequest(
+            f"The parameters cannot be read: send at most {MAX_PARAMETERS}, form-encoded in UTF-8."
+        ) from None
+    if any(unspeakable(part) for pair in pairs for part in pair):
         raise InvalidRequest("A parameter contains a NUL character.")
     return pairs
 
@@ -123,7 +133,8 @@ def _resources(pairs: Iterable[tuple[str, str]]) -> tuple[str, ...]:
     return tuple(value for name, value in pairs if name == "resource" and value)
 
 
-def _unspeakable(text: str) -> bool:
+def unspeakable(text: str) -> bool:
+    """Whether it holds what no database stores and no answer repeats: NUL, or half of a surrogate pair."""
     return "\0" in text or any("\ud800" <= character <= "\udfff" for character in text)
 
 
@@ -135,8 +146,7 @@ def json_object(content_type: str | None, body: bytes) -> dict[str, Any]:
 
     Raises InvalidRequest, TooLarge and UnsupportedMediaType.
     """
-    if (content_type or "").partition(";")[0].strip().lower() != "application/json":
-        raise UnsupportedMediaType("Send a JSON object as application/json.")
+    _require_media_type(content_type, "application/json")
     if len(body) > MAX_JSON:
         raise TooLarge
     try:
@@ -150,7 +160,7 @@ def json_object(content_type: str | None, body: bytes) -> dict[str, Any]:
 
 
 def text_member(document: Mapping[str, Any], name: str, *, most: int = 200) -> str | None:
-    """A member that is a string if it is there. Raises InvalidRequest."""
+    """A member that is a string of 1 to `most` characters if it is there; null counts as absent. Raises InvalidRequest."""
     value = document.get(name)
     if value is None:
         return None
@@ -175,7 +185,7 @@ def _check_json(value: Any, depth: int) -> None:
         raise InvalidRequest("The JSON is nested too deeply.")
     match value:
         case str():
-            if _unspeakable(value):
+            if unspeakable(value):
                 raise InvalidRequest("The JSON contains a character that cannot be stored.")
         case dict():
             for name, member in value.items():
@@ -214,7 +224,7 @@ def client_credentials(authorization: str | None, parameters: Parameters) -> Cli
         raise InvalidClient("The Basic credentials cannot be read.") from None
     # Form-encoded before they were joined (RFC 6749 §2.3.1). Ours hold no character that this changes.
     client_id, client_secret = unquote_plus(user), unquote_plus(secret)
-    if not colon or not client_id or _unspeakable(client_id + client_secret):
+    if not colon or not client_id or unspeakable(client_id + client_secret):
         raise InvalidClient("The Basic credentials cannot be read.")
     if in_body.client_secret is not None:
         raise InvalidRequest("Authenticate in one way, not in two.")
@@ -226,8 +236,8 @@ def client_credentials(authorization: str | None, parameters: Parameters) -> Cli
 def bearer(authorization: Iterable[str], api_key: Iterable[str]) -> str | None:
     """The one credential of a request to a protected resource: all values of both headers in, the secret out.
 
-    None when there is none. Raises InvalidToken for more than one, InvalidToken for what is no bearer credential: it is
-    refused, not chosen from.
+    None when there is none. Raises InvalidToken for what is no bearer credential, and for more than one: refused, not
+    chosen from.
     """
     authorizations, keys = list(authorization), list(api_key)
     if not authorizations and not keys:
@@ -241,7 +251,7 @@ def bearer(authorization: Iterable[str], api_key: Iterable[str]) -> str | None:
         secret = secret.strip()
         if scheme.lower() != "bearer":
             raise InvalidToken("Send the credential as Authorization: Bearer.")
-    if not secret or not secret.isascii() or not secret.isprintable() or len(secret) > 512:
+    if not secret or not secret.isascii() or not secret.isprintable() or len(secret) > MAX_CREDENTIAL:
         raise InvalidToken
     return secret
 

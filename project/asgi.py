@@ -9,23 +9,15 @@ import django
 django.setup()
 
 from django.conf import settings
-from ovauth.resource.gate import Gate
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ovauth import logs
+from ovauth.resource.gate import Gate
 from ovauth.web.public_origin import PublicOrigin
 from ovauth.web.serving import DjangoOnThreads
 
-CORS_PATHS = (
-    "/.well-known/",
-    "/register",
-    "/token",
-    "/revoke",
-    "/introspect",
-    "/device_authorization",
-    "/mcp",
-)
+CORS_PATHS = ("/.well-known", "/register", "/token", "/revoke", "/introspect", "/device_authorization", "/mcp")
 
 
 class Root:
@@ -56,13 +48,17 @@ class Root:
             await self.gate(scope, receive, send)
         elif scope["type"] == "http":
             path = _inside(scope)
-            app: ASGIApp = self.open_to_browsers if path.startswith(CORS_PATHS) else self.django
+            app: ASGIApp = self.open_to_browsers if _is_open(path) else self.django
             await app(scope, receive, send)
 
     async def route(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = _inside(scope)
         app: ASGIApp = self.gate if path == "/mcp" or path.startswith("/mcp/") else self.django
         await app(scope, receive, send)
+
+
+def _is_open(path: str) -> bool:
+    return any(path == open_path or path.startswith(f"{open_path}/") for open_path in CORS_PATHS)
 
 
 def _inside(scope: Scope) -> str:

@@ -2,6 +2,7 @@
 
 from django.contrib import admin
 from django.urls import path
+from django.views.decorators.http import require_safe
 from django.views.generic import RedirectView
 
 from ovauth.web import authorize, console, faults, operations
@@ -19,7 +20,7 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("health/live", operations.live),
     path("health/ready", operations.ready),
-    path("", RedirectView.as_view(pattern_name="console")),
+    path("", require_safe(RedirectView.as_view(pattern_name="console"))),  # a POST is never redirected
     path("", oauth.urls),  # discovery, /register, /authorize, /token, /revoke
 ]
 

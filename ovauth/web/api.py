@@ -10,10 +10,10 @@ from ovauth.roles import Role
 from ovauth.web import callers, faults
 
 api = NinjaAPI(title="ovauth API", urls_namespace="api", docs_url=None, openapi_url=None)
-api.add_exception_handler(Exception, faults.answer)
+faults.replace_all(api)
 
 
-@api.get("/whoami")
+@api.api_operation(["GET", "HEAD"], "/whoami")
 def whoami(request: HttpRequest) -> HttpResponse:
     caller = callers.caller(request)
     return JsonResponse(
@@ -38,12 +38,12 @@ def oauth_verify(request: HttpRequest) -> HttpResponse:
     # Only the exact words count; nothing defaults to approve.
     decide = {"approve": approval.approve, "deny": approval.deny}.get(wire.text_member(document, "decision") or "")
     if decide is None:
-        raise InvalidRequest("decision should be “approve” or “deny”.")
+        raise InvalidRequest("decision should be 'approve' or 'deny'.")
     decided = decide(authority=authority, ip=_ip(request), **which)
     return JsonResponse({"status": decided.status, "client_id": decided.client_id, "client_name": decided.client_name})
 
 
-@api.get("/auth/oauth/pending/{pending_id}")
+@api.api_operation(["GET", "HEAD"], "/auth/oauth/pending/{pending_id}")
 def pending(request: HttpRequest, pending_id: str) -> HttpResponse:
     _, authority = callers.approver(request)
     waiting = approval.review(authority=authority, pending_id=pending_id, ip=_ip(request))

@@ -1,5 +1,6 @@
 """Discovery: the authorization server metadata (RFC 8414) and the protected resource metadata (RFC 9728)."""
 
+from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
@@ -7,7 +8,8 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from ninja import NinjaAPI
 
 from ovauth.errors import NotFound
-from ovauth.flows.clients import AUTH_METHODS, GRANT_TYPES
+from ovauth.flows.clients import AUTH_METHODS, GRANT_TYPES, MACHINE_GRANT_TYPE
+from ovauth.rules import web_address
 from ovauth.web.public_origin import issuer_of
 
 CACHE = "public, max-age=3600"
@@ -21,12 +23,15 @@ def authorization_server(issuer: str) -> dict[str, Any]:
         "authorization_endpoint": f"{issuer}/authorize",
         "token_endpoint": f"{issuer}/token",
         "revocation_endpoint": f"{issuer}/revoke",
+        "introspection_endpoint": f"{issuer}/introspect",
+        "device_authorization_endpoint": f"{issuer}/device_authorization",
         "scopes_supported": list(config.scope_names),
         "response_types_supported": ["code"],
         "response_modes_supported": ["query"],
-        "grant_types_supported": list(GRANT_TYPES),
+        "grant_types_supported": [*GRANT_TYPES, MACHINE_GRANT_TYPE],
         "token_endpoint_auth_methods_supported": list(AUTH_METHODS),
         "revocation_endpoint_auth_methods_supported": list(AUTH_METHODS),
+        "introspection_endpoint_auth_methods_supported": [method for method in AUTH_METHODS if method != "none"],
         "code_challenge_methods_supported": ["S256"],
         "authorization_response_iss_parameter_supported": True,
     }
@@ -47,28 +52,25 @@ def protected_resource(issuer: str) -> dict[str, Any]:
 
 
 def mount(api: NinjaAPI) -> None:
-    """Adds the well-known routes, and a JSON 404 for every other path below /.well-known/."""
+    """Adds the well-known routes. Every other path below /.well-known/ is Django's 404, which `faults` answers in JSON."""
     for name in ("oauth-authorization-server", "openid-configuration"):
-        _add(api, name, authorization_server, lambda issuer: _path_of(issuer))
-    _add(api, "oauth-protected-resource", protected_resource, lambda issuer: f"{_path_of(issuer)}/mcp")
-
-    @api.api_operation(["GET", "POST", "PUT", "DELETE", "PATCH"], "/.well-known/{path:rest}", include_in_schema=False)
-    def elsewhere(request: HttpRequest, rest: str) -> HttpResponse:
-        raise NotFound(reason=f"nothing at /.well-known/{rest}")
+        _add(api, name, authorization_server, _path_of)
+    _add(api, "oauth-protected-resource", protected_resource, lambda issuer: _path_of(settings.OVAUTH.resources(issuer)[0]))
 
 
-def _path_of(issuer: str) -> str:
-    return issuer.partition("://")[2].partition("/")[1] + issuer.partition("://")[2].partition("/")[2]
+def _path_of(url: str) -> str:
+    """What the RFC inserts between the well-known name and nothing: the path of the issuer, or of the resource."""
+    return web_address.read(url).rest
 
 
-def _add(api: NinjaAPI, name: str, document: Any, inserted_path: Any) -> None:
+def _add(api: NinjaAPI, name: str, document: Callable[[str], dict[str, Any]], inserted_path: Callable[[str], str]) -> None:
     """The document at the well-known name, with nothing behind it or with the path that the RFC inserts."""
 
-    @api.get(f"/.well-known/{name}", url_name=name, operation_id=name)
+    @api.api_operation(["GET", "HEAD"], f"/.well-known/{name}", url_name=name, operation_id=name)
     def root(request: HttpRequest) -> HttpResponse:
         return _answer(document(issuer_of(request)))
 
-    @api.get(f"/.well-known/{name}/{{path:rest}}", include_in_schema=False, operation_id=f"{name}-with-path")
+    @api.api_operation(["GET", "HEAD"], f"/.well-known/{name}/{{path:rest}}", operation_id=f"{name}-with-path")
     def with_path(request: HttpRequest, rest: str) -> HttpResponse:
         issuer = issuer_of(request)
         if f"/{rest}".rstrip("/") != inserted_path(issuer):

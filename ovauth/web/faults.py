@@ -5,12 +5,16 @@ the destination is proven).
 """
 
 import logging
-from typing import Any
+import sys
+from typing import Any, Final
 
 from django.core.exceptions import BadRequest, PermissionDenied, RequestDataTooBig, SuspiciousOperation
-from django.db import DatabaseError, InterfaceError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, JsonResponse
+from django.http.multipartparser import MultiPartParserError
+from django.http.request import RawPostDataException, UnreadablePostError
 from django.template.loader import render_to_string
+from ninja import NinjaAPI
+from ninja.errors import HttpError, ValidationError
 
 from ovauth.errors import (
     Forbidden,
@@ -22,14 +26,19 @@ from ovauth.errors import (
     OAuthRefusal,
     Refusal,
     TooLarge,
+    TooSlow,
     Unauthenticated,
     Unavailable,
+    UnsupportedMediaType,
     UntrustedRedirect,
 )
+from ovauth.flows import readiness
 
 log = logging.getLogger(__name__)
 
-OAUTH_ENDPOINTS = ("/token", "/revoke", "/register", "/introspect", "/device_authorization", "/par")
+OAUTH_ENDPOINTS: Final = ("/token", "/revoke", "/register", "/introspect", "/device_authorization", "/par")
+_OAUTH_WORDS: Final = {"unauthenticated": "invalid_token", "forbidden": "access_denied"}
+"""What RFC 6749 and RFC 6750 have a word for, in that word: clients know those."""
 
 
 class Internal(Refusal):
@@ -40,6 +49,16 @@ class Internal(Refusal):
     default = "Something went wrong on our side."
 
 
+def replace_all(api: NinjaAPI) -> None:
+    """Takes the place of all of Ninja's own handlers: 422 lists, tracebacks, shapes that are not ours."""
+
+    def handler(request: HttpRequest, fault: Any) -> HttpResponse:
+        return answer(request, fault)
+
+    for kind in (Exception, Http404, HttpError, ValidationError):
+        api.add_exception_handler(kind, handler)
+
+
 def answer(request: HttpRequest, fault: Exception) -> HttpResponse:
     """The response to a refusal, or to anything else that was raised, in the shape of the endpoint that was asked."""
     refusal = _as_refusal(fault)
@@ -47,28 +66,38 @@ def answer(request: HttpRequest, fault: Exception) -> HttpResponse:
         log.error("unexpected fault at %s", request.path, exc_info=fault)
     else:
         log.info("%s refused: %s", request.path, refusal.reason)
-    path = request.path_info
-    if path.startswith("/.well-known/"):
-        response: HttpResponse = JsonResponse({"error": refusal.code}, status=refusal.status)
-    elif path.startswith(OAUTH_ENDPOINTS):
-        response = _oauth(request, refusal)
-    elif path.startswith("/api/"):
-        response = _api(refusal)
-    else:
-        response = page(request, refusal)
+    response = _shaped(request, refusal)
     if retry_after := getattr(refusal, "retry_after", None):
         response["Retry-After"] = str(retry_after)
+    if isinstance(refusal, TooLarge | TooSlow):
+        response["Connection"] = "close"  # the rest of the body is still on its way (RFC 9110 §15.5.9, §15.5.14)
     response["Cache-Control"] = "no-store"
     return response
 
 
 def in_shape(request: HttpRequest, response: HttpResponse) -> HttpResponse:
-    """Django's and Ninja's own bare refusals (404, 405), in the shape of the endpoint that was asked."""
+    """Django's and Ninja's own bare 405, in the shape of the endpoint that was asked."""
     if isinstance(response, HttpResponseNotAllowed):
         shaped = answer(request, NotAllowed())
         shaped["Allow"] = response["Allow"]
         return shaped
     return response
+
+
+def _shaped(request: HttpRequest, refusal: Refusal) -> HttpResponse:
+    path = request.path_info
+    if path == "/.well-known" or path.startswith("/.well-known/"):
+        return JsonResponse({"error": refusal.code}, status=refusal.status)
+    if any(path == endpoint or path.startswith(f"{endpoint}/") for endpoint in OAUTH_ENDPOINTS):
+        return _oauth(refusal)
+    if path.startswith(("/api/", "/health/", "/metrics")):
+        return _api(refusal)
+    try:
+        return page(request, refusal)
+    except Exception:
+        # A page knows who is signed in, and that may be the very thing that cannot be asked.
+        log.exception("the page for a fault could not be made")
+        return HttpResponse(f"{refusal.description}\n", status=refusal.status, content_type="text/plain")
 
 
 def _as_refusal(fault: Exception) -> Refusal:
@@ -81,32 +110,40 @@ def _as_refusal(fault: Exception) -> Refusal:
             return Forbidden()
         case RequestDataTooBig():
             return TooLarge()
-        case BadRequest() | SuspiciousOperation():
-            return InvalidRequest()
-        case DatabaseError() | InterfaceError():
-            # Locked, full, read-only or gone: nobody's grant is invalid because of that.
-            log.error("the database did not answer", exc_info=fault)
-            return Unavailable(reason=f"database: {fault}")
+        case RawPostDataException():
+            return UnsupportedMediaType()
+        case BadRequest() | SuspiciousOperation() | MultiPartParserError() | UnreadablePostError():
+            return InvalidRequest(reason=repr(fault))
+        case HttpError() | ValidationError():
+            return InvalidRequest(reason=repr(fault))
+    if readiness.is_database_fault(fault):
+        # Locked, full, read-only or gone: nobody's grant is invalid because of that.
+        log.error("the database did not answer", exc_info=fault)
+        return Unavailable(reason=f"database: {fault}")
     return Internal(reason=repr(fault))
 
 
-def _oauth(request: HttpRequest, refusal: Refusal) -> HttpResponse:
-    body = {"error": refusal.code, "error_description": refusal.description}
+def _oauth(refusal: Refusal) -> HttpResponse:
+    body = {"error": _OAUTH_WORDS.get(refusal.code, refusal.code), "error_description": refusal.spoken}
     response = JsonResponse(body, status=refusal.status)
     response["Pragma"] = "no-cache"
-    if isinstance(refusal, InvalidClient) and "Authorization" in request.headers:
-        response["WWW-Authenticate"] = 'Basic realm="ovauth"'
-    if isinstance(refusal, InvalidToken):
-        response["WWW-Authenticate"] = 'Bearer error="invalid_token"'
-    return response
+    return _challenging(response, refusal)
 
 
 def _api(refusal: Refusal) -> HttpResponse:
-    response = JsonResponse({"error": {"code": refusal.code, "message": refusal.description}}, status=refusal.status)
-    if isinstance(refusal, Unauthenticated):
-        response["WWW-Authenticate"] = "Bearer"
-    if isinstance(refusal, InvalidToken):
-        response["WWW-Authenticate"] = 'Bearer error="invalid_token"'
+    body = {"error": {"code": refusal.code, "message": refusal.description}}
+    return _challenging(JsonResponse(body, status=refusal.status), refusal)
+
+
+def _challenging(response: HttpResponse, refusal: Refusal) -> HttpResponse:
+    """A 401 says how to do better (RFC 9110 §15.5.2, RFC 6749 §5.2, RFC 6750 §3)."""
+    match refusal:
+        case InvalidClient():
+            response["WWW-Authenticate"] = 'Basic realm="ovauth", charset="UTF-8"'
+        case InvalidToken():
+            response["WWW-Authenticate"] = 'Bearer realm="ovauth", error="invalid_token"'
+        case Unauthenticated():
+            response["WWW-Authenticate"] = 'Bearer realm="ovauth"'
     return response
 
 
@@ -132,7 +169,7 @@ def handler404(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def handler400(request: HttpRequest, exception: Exception) -> HttpResponse:
-    return answer(request, InvalidRequest(reason=repr(exception)))
+    return answer(request, exception)
 
 
 def handler403(request: HttpRequest, exception: Exception) -> HttpResponse:
@@ -140,4 +177,6 @@ def handler403(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def handler500(request: HttpRequest) -> HttpResponse:
-    return answer(request, Internal())
+    """What was raised outside of every view: a session that could not be written, for one."""
+    fault = sys.exc_info()[1]
+    return answer(request, fault if isinstance(fault, Exception) else Internal())

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
-from ovauth.errors import NotFound, Refusal
+from ovauth import wire
+from ovauth.errors import InvalidRequest, NotFound, Refusal
 from ovauth.flows import audit
 from ovauth.web import faults
 
@@ -18,9 +19,7 @@ Next = Callable[[HttpRequest], HttpResponse]
 
 OAUTH_ROUTES = (
     "/authorize",
-    "/token",
-    "/revoke",
-    "/register",
+    *faults.OAUTH_ENDPOINTS,
     "/oauth/",
     "/.well-known/",
     "/api/v1/auth/",
@@ -49,9 +48,7 @@ class Requests:
         return response
 
     def _answer(self, request: HttpRequest) -> HttpResponse:
-        fault: Refusal | None = getattr(request, "scope", {}).get("ovauth.fault")
-        if fault is None and not settings.OVAUTH.enabled and request.path_info.startswith(OAUTH_ROUTES):
-            fault = NotFound("OAuth is switched off here.")
+        fault = _before_everything(request)
         if fault is not None:
             return faults.answer(request, fault)
         response = self.get_response(request)
@@ -61,8 +58,22 @@ class Requests:
         return faults.answer(request, exception)
 
 
+def _before_everything(request: HttpRequest) -> Refusal | None:
+    """What is wrong with the request whatever it asks for."""
+    fault: Refusal | None = getattr(request, "scope", {}).get("ovauth.fault")
+    if fault is not None:
+        return fault
+    if not settings.OVAUTH.enabled and request.path_info.startswith(OAUTH_ROUTES):
+        return NotFound("OAuth is switched off here.")
+    if wire.unspeakable(request.path_info):
+        return NotFound(reason="a path with NUL or half of a surrogate pair")
+    if "%00" in request.META.get("QUERY_STRING", "") or wire.unspeakable(request.META.get("QUERY_STRING", "")):
+        return InvalidRequest("The query contains a NUL character.")
+    return None
+
+
 class PageHeaders:
-    """The headers of every page, and of everything that has none of its own."""
+    """The headers of every page, and of everything that has none of its own. In front of whatever may answer."""
 
     def __init__(self, get_response: Next) -> None:
         self.get_response = get_response

@@ -8,9 +8,25 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from ninja import NinjaAPI
 
 from ovauth import wire
-from ovauth.errors import Forbidden, InvalidToken, UnauthorizedClient, UnsupportedGrantType
-from ovauth.flows import authorization_code, clients, refresh_token, revocation
+from ovauth.errors import (
+    Forbidden,
+    InvalidClient,
+    InvalidClientMetadata,
+    Unauthenticated,
+    UnauthorizedClient,
+    UnsupportedGrantType,
+)
+from ovauth.flows import (
+    authorization_code,
+    client_credentials,
+    clients,
+    device_code,
+    introspection,
+    refresh_token,
+    revocation,
+)
 from ovauth.flows.clients import Registration
+from ovauth.flows.introspection import Asker
 from ovauth.flows.issuance import TokenPair
 from ovauth.roles import Role
 from ovauth.rules import client_metadata
@@ -19,7 +35,7 @@ from ovauth.web.public_origin import issuer_of
 from ovauth.wire import Parameters
 
 api = NinjaAPI(title="ovauth", urls_namespace="oauth", docs_url=None, openapi_url=None)
-api.add_exception_handler(Exception, faults.answer)
+faults.replace_all(api)
 discovery.mount(api)
 authorize.mount(api)
 
@@ -41,9 +57,19 @@ def _refresh(parameters: Parameters) -> dict[str, Any]:
     }
 
 
+def _device(parameters: Parameters) -> dict[str, Any]:
+    return {"device_code": parameters.need("device_code")}
+
+
+def _machine(parameters: Parameters) -> dict[str, Any]:
+    return {"scope": parameters.one("scope"), "resource": parameters.resource}
+
+
 GRANTS: dict[str, tuple[Callable[[Parameters], dict[str, Any]], Callable[..., TokenPair]]] = {
     "authorization_code": (_code, authorization_code.redeem),
     "refresh_token": (_refresh, refresh_token.rotate),
+    device_code.GRANT_TYPE: (_device, device_code.poll),
+    "client_credentials": (_machine, client_credentials.issue),
 }
 
 
@@ -72,7 +98,50 @@ def token(request: HttpRequest) -> HttpResponse:
 def revoke(request: HttpRequest) -> HttpResponse:
     parameters, client = _authenticated(request)
     revocation.revoke(client=client, token=parameters.need("token"))
-    return _no_store(HttpResponse())
+    return _no_store(_empty(200))
+
+
+@api.post("/introspect")
+def introspect(request: HttpRequest) -> HttpResponse:
+    """RFC 7662, for a client with a secret, or for whoever holds the API key of an admin or root."""
+    if request.headers.get("x-api-key") or request.headers.get("authorization", "").lower().startswith("bearer "):
+        caller, _ = callers.approver(request)
+        if caller.role < Role.ADMIN:
+            raise Forbidden("This needs the API key of an administrator.")
+        parameters = wire.form(request.headers.get("content-type"), request.body)
+        asker = Asker(account=None if caller.role >= Role.ROOT else caller.account_id)
+    else:
+        parameters, client = _authenticated(request)
+        if client.secret_digest is None:
+            raise InvalidClient("Introspection needs a client that has a secret.")
+        asker = Asker(client=client)
+    told = introspection.introspect(asker=asker, token=parameters.need("token"), issuer=issuer_of(request))
+    return _no_store(JsonResponse(told))
+
+
+@api.post("/device_authorization")
+def device_authorization(request: HttpRequest) -> HttpResponse:
+    """RFC 8628 §3.1."""
+    parameters, client = _authenticated(request)
+    issuer = issuer_of(request)
+    begun = device_code.begin(
+        client=client,
+        scope=parameters.one("scope"),
+        resource=parameters.resource,
+        issuer=issuer,
+        ip=request.META.get("REMOTE_ADDR", ""),
+        user_agent=request.headers.get("user-agent", ""),
+    )
+    verification_uri = f"{issuer}/console/verify"
+    body = {
+        "device_code": begun.device_code,
+        "user_code": begun.user_code,
+        "verification_uri": verification_uri,
+        "verification_uri_complete": f"{verification_uri}?code={begun.user_code}",
+        "expires_in": begun.expires_in,
+        "interval": begun.interval,
+    }
+    return _no_store(JsonResponse(body))
 
 
 @api.post("/register")
@@ -87,17 +156,19 @@ def register(request: HttpRequest) -> HttpResponse:
     return _no_store(JsonResponse(_described(made, issuer_of(request)), status=201))
 
 
-@api.api_operation(["GET", "PUT", "DELETE"], "/register/{client_id}")
+@api.api_operation(["GET", "HEAD", "PUT", "DELETE"], "/register/{client_id}")
 def registration(request: HttpRequest, client_id: str) -> HttpResponse:
-    secret = wire.bearer([request.headers["authorization"]] if "authorization" in request.headers else [], [])
+    secret = wire.bearer(callers.values(request, "authorization"), callers.values(request, "x-api-key"))
     if secret is None:
-        raise InvalidToken("Send the registration access token.")
+        raise Unauthenticated("Send the registration access token.")
     proof = {"client_id": client_id, "registration_access_token": secret}
     if request.method == "DELETE":
         clients.delete(**proof)
-        return _no_store(HttpResponse(status=204))
+        return _no_store(_empty(204))
     if request.method == "PUT":
         document = wire.json_object(request.headers.get("content-type"), request.body)
+        if document.get("client_id", client_id) != client_id:
+            raise InvalidClientMetadata("client_id differs from the one in the address.")  # RFC 7592 §2.2
         found = clients.update(document=document, **proof)
     else:
         found = clients.read(**proof)
@@ -126,6 +197,12 @@ def _described(registration: Registration, issuer: str) -> dict[str, Any]:
     if registration.registration_access_token is not None:
         body["registration_access_token"] = registration.registration_access_token
     return body
+
+
+def _empty(status: int) -> HttpResponse:
+    response = HttpResponse(status=status)
+    del response["Content-Type"]
+    return response
 
 
 def _no_store(response: HttpResponse) -> HttpResponse:

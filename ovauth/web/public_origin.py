@@ -5,6 +5,7 @@ own issuer all see the same. `scope["ovauth.issuer"]` is the issuer, `scope["ova
 """
 
 from typing import Any
+from urllib.parse import quote
 
 from django.conf import settings
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -50,7 +51,7 @@ class PublicOrigin:
             "headers": [(b"host", decided.host.encode("latin-1")), *headers],
             "ovauth.issuer": decided.url,
             "ovauth.forwarded": forwarded,
-            **_paths(scope["path"], decided.base_path),
+            **_paths(scope, decided.base_path),
         }
 
 
@@ -64,12 +65,15 @@ def _header(scope: Scope, name: bytes) -> str | None:
     return ",".join(values) if values else None
 
 
-def _paths(path: str, base_path: str) -> dict[str, Any]:
+def _paths(scope: Scope, base_path: str) -> dict[str, Any]:
     """Below an issuer with a path everything is served below that path, whether or not the proxy has cut it off."""
+    path: str = scope["path"]
     if not base_path or path.startswith(WELL_KNOWN):
         return {"root_path": ""}
-    inside = path if path.startswith(f"{base_path}/") else base_path + path
-    return {"root_path": base_path, "path": inside, "raw_path": inside.encode()}
+    if path.startswith(f"{base_path}/"):
+        return {"root_path": base_path}
+    inside = f"{base_path}/" if path == base_path else base_path + path
+    return {"root_path": base_path, "path": inside, "raw_path": quote(inside).encode("ascii")}
 
 
 def issuer_of(request: Any) -> str:

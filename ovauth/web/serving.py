@@ -6,20 +6,23 @@ read first, within bounds, by the event loop: a slow client holds no thread.
 
 import asyncio
 import io
+import logging
+from typing import Final
 
 from django.core import signals
 from django.core.handlers.asgi import ASGIRequest
 from django.core.handlers.base import BaseHandler
-from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import set_script_prefix
 from starlette.types import Receive, Scope, Send
 
-from ovauth.errors import Refusal
+from ovauth.errors import InvalidRequest, Refusal
 from ovauth.request_body import ClientGone, read_body
 from ovauth.threads import threads
 
-MAX_BODY = 128 * 1024
+log = logging.getLogger(__name__)
+
+MAX_BODY: Final = 128 * 1024
 
 
 class DjangoOnThreads(BaseHandler):
@@ -45,19 +48,34 @@ class DjangoOnThreads(BaseHandler):
     def _respond(self, scope: Scope, body: bytes) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
         set_script_prefix(scope.get("root_path", "") or "/")
         signals.request_started.send(sender=self.__class__, scope=scope)
+        response: HttpResponseBase | None = None
         try:
-            response: HttpResponseBase = self.get_response(ASGIRequest(scope, io.BytesIO(body)))
-        except UnicodeDecodeError:
-            response = HttpResponse(status=400)
-        try:
-            return response.status_code, _headers(response), _content(response)
+            response = self.get_response(_request(scope, body))
+            content = _content(response)
+            return response.status_code, _headers(response, content), b"" if scope["method"] == "HEAD" else content
+        except Exception:
+            # The last net: even what answers faults may fail, and the client is told no more than that.
+            log.exception("no answer could be made")
+            return 500, [(b"content-type", b"text/plain")], b"Something went wrong on our side.\n"
         finally:
-            response.close()
+            if response is not None:
+                response.close()
 
 
-def _headers(response: HttpResponseBase) -> list[tuple[bytes, bytes]]:
+def _request(scope: Scope, body: bytes) -> ASGIRequest:
+    try:
+        return ASGIRequest(scope, io.BytesIO(body))
+    except ValueError:  # bytes that are no text, in the query or the content type
+        fault = InvalidRequest("The address or a header cannot be read.")
+        headers = [(name, value) for name, value in scope["headers"] if name != b"content-type"]
+        return ASGIRequest({**scope, "query_string": b"", "headers": headers, "ovauth.fault": fault}, io.BytesIO(b""))
+
+
+def _headers(response: HttpResponseBase, content: bytes) -> list[tuple[bytes, bytes]]:
     headers = [(name.lower().encode("ascii"), value.encode("latin-1")) for name, value in response.items()]
     cookies = [(b"set-cookie", morsel.OutputString().encode("ascii")) for morsel in response.cookies.values()]
+    if "Content-Length" not in response and response.status_code not in (204, 304):
+        headers.append((b"content-length", str(len(content)).encode()))
     return headers + cookies
 
 
