@@ -30,8 +30,8 @@ from ovauth.errors import (
     Unavailable,
 )
 from ovauth.request_body import ClientGone, read_body
-from ovauth.resource import loading
-from ovauth.resource.identity import Call, Identity, calling
+from ovauth.resource import identity, loading
+from ovauth.resource.identity import Call, calling
 from ovauth.rules import origin, redirect_uris, web_address
 from ovauth.threads import threads
 
@@ -66,12 +66,16 @@ class Gate:
         except Refusal as refusal:
             await _refuse(send, refusal, scope)
             return
-        told = Call(_public(found))
+        told = Call(identity.of(found))
         answer = _Answer(scope, send, told, found)
         with calling(told), _as_the_package_says_it(found, scope) as user:
             inner = {**_inside(scope), "user": user}
-            await self.server.app(inner, _replay(body, receive), answer)
-        await answer.finish()
+            try:
+                await self.server.app(inner, _replay(body, receive), answer)
+            except Exception as fault:
+                if not told.missed:
+                    log.exception("the MCP server raised %s", type(fault).__name__)
+        await answer.close()
         if found.first_call:
             _tell(found, body, started)
 
@@ -181,18 +185,6 @@ def _inside(scope: Scope) -> Scope:
     }
 
 
-def _public(found: bearer.Identity) -> Identity:
-    return Identity(
-        account_id=found.account_id,
-        user_id=found.user_id,
-        role=found.role,
-        client_id=found.client_id,
-        client_name=found.client_name,
-        scopes=found.scopes,
-        from_oauth=found.from_oauth,
-    )
-
-
 @contextlib.contextmanager
 def _as_the_package_says_it(found: bearer.Identity, scope: Scope) -> Any:
     """The mcp package's own notion of the caller, for server code written to it (`get_access_token()`).
@@ -238,6 +230,14 @@ def _replay(body: bytes, receive: Receive) -> Receive:
 # ------------------------------------------------------------------ what the client hears
 
 
+class ServerFault(Refusal):
+    """The MCP server raised. The client is told no more than that."""
+
+    code = "server_error"
+    status = 500
+    default = "The MCP server failed."
+
+
 class _Answer:
     """Passes the server's answer on, unless a tool missed a scope: then it is 403.
 
@@ -246,38 +246,40 @@ class _Answer:
 
     def __init__(self, scope: Scope, send: Send, call: Call, found: bearer.Identity) -> None:
         self.scope, self.send, self.call, self.found = scope, send, call, found
-        self.waiting: Message | None = None
+        self.head: Message | None = None
+        self.begun = False
         self.replaced = False
 
     async def __call__(self, message: Message) -> None:
-        if self.replaced:
+        if message["type"] == "http.response.start":
+            self.head = message
+            if self.scope["method"] != "POST":
+                await self._begin()
             return
-        if message["type"] == "http.response.start" and self.scope["method"] == "POST":
-            self.waiting = message
-            return
-        if self.waiting is not None:
-            if not message.get("body") and message.get("more_body", False):
-                return
-            await self.finish()
-            if self.replaced:
-                return
-        await self.send(message)
+        if not self.begun and (message.get("body") or not message.get("more_body", False)):
+            await self._begin()
+        if self.begun and not self.replaced:
+            await self.send(message)
 
-    async def finish(self) -> None:
-        """Sends the headers that still wait, or the refusal in their place."""
-        if self.waiting is None:
-            return
+    async def close(self) -> None:
+        """The server is done, whether it answered or not."""
+        if not self.begun:
+            await self._begin()
+
+    async def _begin(self) -> None:
+        self.begun = True
+        self.replaced = bool(self.call.missed) or self.head is None
         if self.call.missed:
-            self.replaced = True
             # No step-up for an API key: it holds whatever its owner's role may have.
             await _refuse(self.send, self._missing(), self.scope, challenge=self.found.from_oauth)
+        elif self.head is None:
+            await _refuse(self.send, ServerFault(), self.scope)
         else:
-            await self.send(self.waiting)
-        self.waiting = None
+            await self.send(self.head)
 
     def _missing(self) -> InsufficientScope:
-        """All scopes that this call needs in one go: those held, and those missed."""
-        wanted = {*self.found.scopes, *self.call.missed}
+        """All scopes that the operation needs in one go: those missed, and those that a new token must not lose."""
+        wanted = {*self.call.missed, *(self.found.scopes if self.found.from_oauth else ())}
         known = [name for name in settings.OVAUTH.scope_names if name in wanted]
         return InsufficientScope((*known, *sorted(self.call.missed - set(known))))
 

@@ -3,7 +3,9 @@
 import asyncio
 import importlib
 import inspect
+import logging
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
@@ -15,9 +17,20 @@ from starlette.types import ASGIApp
 from ovauth.conf import Misconfigured
 from ovauth.resource import identity
 
+log = logging.getLogger(__name__)
+
 BUNDLED: Final = "ovauth.resource.example:server"
 PATH: Final = "/mcp"
 VARIABLE: Final = "OVAUTH_MCP_SERVER"
+LISTING_TIMEOUT: Final = 5.0
+"""Seconds: a FastMCP proxy asks another server for its tools."""
+
+_TELL_OF_CRASHES: Final = (
+    "mcp.server.mcpserver.server",
+    "mcp.server.runner",
+    "mcp.shared.jsonrpc_dispatcher",
+    "fastmcp.server.server",
+)
 
 # The gate has decided who we are (PublicOrigin) and which Origin may ask, so the package need not guess it.
 _OPEN: Final = TransportSecuritySettings(enable_dns_rebinding_protection=False)
@@ -38,6 +51,7 @@ def load(import_path: str) -> Loaded:
     Streamable HTTP at `/mcp`. The first three are served stateless, which is what makes several workers right.
     """
     server = _import(import_path)
+    _keep_refusals_out_of_the_log()
     if isinstance(server, MCPServer):
         _refuse_own_authentication(import_path, server.settings.auth)
         _refuse_open_tools(import_path, _tools(server))
@@ -61,6 +75,19 @@ def load(import_path: str) -> Loaded:
         f"{VARIABLE}: {import_path} is {_kind(server)}. Name an MCPServer, a low-level Server, a FastMCP server or an "
         "ASGI application."
     )
+
+
+def _keep_refusals_out_of_the_log() -> None:
+    """A caller without a scope is no crash of the server, and must not fill its log with tracebacks."""
+    for name in _TELL_OF_CRASHES:
+        logging.getLogger(name).addFilter(_is_a_crash)
+
+
+def _is_a_crash(record: logging.LogRecord) -> bool:
+    fault = record.exc_info[1] if record.exc_info else None
+    while fault is not None and not isinstance(fault, identity.MissingScope):
+        fault = fault.__cause__ or fault.__context__
+    return fault is None
 
 
 def describe(import_path: str) -> str:
@@ -137,10 +164,18 @@ def _tools(server: Any) -> list[Any]:
     """The tools that the server has now, as its own objects; none when it cannot list them before it runs."""
     if isinstance(server, MCPServer):
         return list(server._tool_manager.list_tools())
-    try:
-        return list(asyncio.run(server.list_tools()))
-    except Exception:
-        return []
+
+    async def listed() -> list[Any]:
+        async with asyncio.timeout(LISTING_TIMEOUT):
+            return list(await server.list_tools())
+
+    # In a thread of its own, since whoever loads may be inside an event loop already: uvicorn is.
+    with ThreadPoolExecutor(1) as one:
+        try:
+            return one.submit(lambda: asyncio.run(listed())).result()
+        except Exception:
+            log.warning("the tools of the MCP server cannot be listed before it runs", exc_info=True)
+            return []
 
 
 def _refuse_open_tools(import_path: str, tools: list[Any]) -> None:
