@@ -9,7 +9,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from ovauth import credentials
@@ -77,6 +77,8 @@ class Config(BaseSettings):
         description="import path `module:attribute` of the MCP server object served at `/mcp`",
     )
 
+    api_key: SecretStr | None = Field(None, exclude=True)
+    """Of the command `otp`: whose password it asks for."""
     scopes: tuple[Scope, ...] = Field(
         (
             Scope("mcp", "use its tools as you", Role.USER),
@@ -127,7 +129,7 @@ class Config(BaseSettings):
         return self.data_dir / "secret_key"
 
 
-SETTINGS: Final = {name: field for name, field in Config.model_fields.items() if name not in ("scopes", "default_scopes")}
+SETTINGS: Final = {name: field for name, field in Config.model_fields.items() if field.exclude is not True}
 """The documented settings, by field name."""
 
 
@@ -150,7 +152,8 @@ def _sentence(error: Any) -> str:
     shown = variable(field) if field in Config.model_fields else name
     # DATABASE_URL holds a password: its value is not repeated.
     said = "its value" if shown == "DATABASE_URL" else f"“{error['input']}”"
-    return f"{shown}: {said} cannot be used. {error['msg'].removeprefix('Value error, ')}."
+    why = str(error["msg"]).removeprefix("Value error, ").rstrip(".")
+    return f"{shown}: {said} cannot be used: {why[:1].lower()}{why[1:]}."
 
 
 def secret_keys(config: Config) -> tuple[list[str], bool]:

@@ -9,10 +9,13 @@ from django.core.management.base import BaseCommand
 from django.db import DatabaseError, connection
 
 from ovauth.conf import Misconfigured
-from ovauth.errors import Refusal
+from ovauth.errors import NotFound, Refusal
+from ovauth.flows.revocation import Ended
 from ovauth.management import preparation
+from ovauth.models import Member
 
 FAILED = 2
+INTERRUPTED = 130
 
 
 class OvauthCommand(BaseCommand):
@@ -29,15 +32,20 @@ class OvauthCommand(BaseCommand):
             self.perform(**options)
         except (Misconfigured, preparation.Unprepared) as fault:
             self.fail(str(fault))
+        except NotFound:
+            self.fail(_no_such_user(options["account"], options["name"]))
         except Refusal as refusal:
             self.fail(refusal.description)
         except DatabaseError as error:
             self.fail(_database_sentence(error))
+        except KeyboardInterrupt:
+            self.stderr.write("Interrupted.")
+            sys.exit(INTERRUPTED)
         except BrokenPipeError:
             # Nobody reads any more; what was to be done is done. Python would complain while closing the stream.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
-    def perform(self, **options: Any) -> None:
+    def perform(self, *args: Any, **options: Any) -> None:
         raise NotImplementedError
 
     def fail(self, sentence: str) -> NoReturn:
@@ -54,3 +62,19 @@ def _database_sentence(error: DatabaseError) -> str:
             "Make it and its folder writable, or point OVAUTH_DATA_DIR to another folder."
         )
     return f"The database does not do its work ({why}). See that it runs, and that DATABASE_URL names it."
+
+
+def _no_such_user(account: str, name: str) -> str:
+    elsewhere = list(Member.objects.filter(name=name).order_by("account__name").values_list("account__name", flat=True)[:5])
+    remedy = f"There is one in: {', '.join(elsewhere)}" if elsewhere else "`uv run manage.py create_user` makes one"
+    return f"The account {account} has no user {name}. {remedy}."
+
+
+def counted(ended: Ended) -> str:
+    """How much ended, in words."""
+    kinds = {
+        "authorization code": ended.authorization_codes,
+        "access token": ended.access_tokens,
+        "refresh token": ended.refresh_tokens,
+    }
+    return ", ".join(f"{count} {kind}{'' if count == 1 else 's'}" for kind, count in kinds.items())

@@ -74,20 +74,13 @@ def migrate() -> bool:
 def _refuse_newer() -> None:
     loader = MigrationLoader(connection)
     ours = {config.label for config in apps.get_app_configs()}
-    newer = sorted(
-        f"{app}.{name}" for app, name in loader.applied_migrations if app in ours and (app, name) not in known(loader)
-    )
+    known = set(loader.disk_migrations)
+    newer = sorted(f"{app}.{name}" for app, name in set(loader.applied_migrations) - known if app in ours)
     if newer:
         raise Unprepared(
             f"The database is newer than this program (it has {newer[-1]}; this is ovauth {VERSION}). "
             "Start the version that migrated it, or restore the copy from before."
         )
-
-
-def known(loader: MigrationLoader) -> set[tuple[str, str]]:
-    """The migrations that the program has, and those that they replaced."""
-    replaced = {name for migration in loader.disk_migrations.values() for name in migration.replaces}
-    return set(loader.disk_migrations) | replaced
 
 
 def collect_static() -> bool:
@@ -97,6 +90,7 @@ def collect_static() -> bool:
     if mark.exists() and mark.read_text() == listing:
         return False
     with turn():
+        Path(settings.STATIC_ROOT).mkdir(exist_ok=True)
         call_command("collectstatic", verbosity=0, interactive=False, skip_checks=True)
         mark.write_text(listing)
     return True

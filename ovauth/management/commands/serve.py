@@ -129,12 +129,13 @@ class Command(OvauthCommand):
     def _announce(self, here: str, listener: socket.socket) -> None:
         """Asks the server as anybody would. The socket listens already, so the question waits for the answer."""
         host, port = _reachable_address(listener)
-        while True:
-            connection = http.client.HTTPConnection(host, port)
+        answered = False
+        while not answered:
+            asking = http.client.HTTPConnection(host, port)
             with suppress(OSError, http.client.HTTPException):
-                connection.request("GET", "/health/live")
-                connection.getresponse().read()
-                break
+                asking.request("GET", "/health/live")
+                answered = asking.getresponse().status < 500
+            asking.close()
         self.stdout.write(self.style.SUCCESS(f"ovauth ready at {here}"))
         self.stdout.flush()
 
