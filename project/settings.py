@@ -135,5 +135,11 @@ DATA_UPLOAD_MAX_NUMBER_FIELDS = 1000
 
 SILENCED_SYSTEM_CHECKS = [
     "auth.W004",  # names are unique within an account; the sign-in name is unique everywhere
+    # ovauth.web.middleware.PageHeaders sends these headers on every page, and OAuth popups need another COOP than Django's.
+    "security.W001",
+    "security.W002",
+    # Secure is decided per request, there as well: the same server answers http on loopback and https behind a proxy.
+    "security.W012",
+    "security.W016",
 ]
 LOGGING = logs.LOGGING

@@ -12,6 +12,7 @@ from ovauth.conf import Misconfigured
 from ovauth.errors import NotFound, Refusal
 from ovauth.flows.revocation import Ended
 from ovauth.management import preparation
+from ovauth.management.failure import Failed
 from ovauth.models import Member
 
 FAILED = 2
@@ -30,17 +31,16 @@ class OvauthCommand(BaseCommand):
             if self.prepares:
                 preparation.migrate()
             self.perform(**options)
-        except (Misconfigured, preparation.Unprepared) as fault:
-            self.fail(str(fault))
+        except (Failed, Misconfigured) as fault:
+            self._end(str(fault))
         except NotFound:
-            self.fail(_no_such_user(options["account"], options["name"]))
+            self._end(_no_such_user(options["account"], options["name"]))
         except Refusal as refusal:
-            self.fail(refusal.description)
+            self._end(refusal.description)
         except DatabaseError as error:
-            self.fail(_database_sentence(error))
+            self._end(_database_sentence(error))
         except KeyboardInterrupt:
-            self.stderr.write("Interrupted.")
-            sys.exit(INTERRUPTED)
+            self._end("Interrupted.", INTERRUPTED)
         except BrokenPipeError:
             # Nobody reads any more; what was to be done is done. Python would complain while closing the stream.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -48,10 +48,9 @@ class OvauthCommand(BaseCommand):
     def perform(self, *args: Any, **options: Any) -> None:
         raise NotImplementedError
 
-    def fail(self, sentence: str) -> NoReturn:
-        """Says it on standard error and ends the process."""
+    def _end(self, sentence: str, status: int = FAILED) -> NoReturn:
         self.stderr.write(sentence)
-        sys.exit(FAILED)
+        sys.exit(status)
 
 
 def _database_sentence(error: DatabaseError) -> str:

@@ -20,13 +20,10 @@ from django.db.migrations.loader import MigrationLoader
 
 from ovauth.conf import VERSION
 from ovauth.flows import readiness
+from ovauth.management.failure import Failed
 
 ADVISORY_LOCK: Final = 0x6F76_6175  # “ovau”
 COLLECTED: Final = ".collected"
-
-
-class Unprepared(Exception):
-    """Why this cannot be started, and the remedy, in one sentence each."""
 
 
 @contextmanager
@@ -61,7 +58,7 @@ else:
 
 
 def migrate() -> bool:
-    """Brings the schema up to the program; False when there was nothing to do. Raises Unprepared for a newer one."""
+    """Brings the schema up to the program; False when there was nothing to do. Raises Failed for a newer one."""
     if not readiness.pending_migrations():
         _refuse_newer()
         return False
@@ -77,7 +74,7 @@ def _refuse_newer() -> None:
     known = set(loader.disk_migrations)
     newer = sorted(f"{app}.{name}" for app, name in set(loader.applied_migrations) - known if app in ours)
     if newer:
-        raise Unprepared(
+        raise Failed(
             f"The database is newer than this program (it has {newer[-1]}; this is ovauth {VERSION}). "
             "Start the version that migrated it, or restore the copy from before."
         )

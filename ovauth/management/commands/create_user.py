@@ -11,6 +11,7 @@ from django.core.management.base import CommandParser
 
 from ovauth.flows import accounts
 from ovauth.management.command import OvauthCommand
+from ovauth.management.failure import Failed
 from ovauth.models import Member
 from ovauth.roles import Role
 
@@ -56,5 +57,5 @@ class Command(OvauthCommand):
         try:
             validate_password(password, Member(name=name, sign_in_name=f"{account}/{name}"))
         except ValidationError as invalid:
-            self.fail(f"The password cannot be used. {' '.join(invalid.messages)}")
+            raise Failed(f"The password cannot be used. {' '.join(invalid.messages)}") from None
         return password

@@ -7,6 +7,7 @@ from django.conf import settings
 from django.core.management.base import CommandParser
 
 from ovauth.management.command import OvauthCommand
+from ovauth.management.failure import Failed
 
 TIMEOUT = 10
 
@@ -23,7 +24,7 @@ class Command(OvauthCommand):
     def perform(self, *, server: str, **options: Any) -> None:
         key = settings.OVAUTH.api_key
         if key is None:
-            self.fail("OVAUTH_API_KEY is not set. Put your API key (ovk_…) into it.")
+            raise Failed("OVAUTH_API_KEY is not set. Put your API key (ovk_…) into it.")
         server = server.rstrip("/")
         try:
             answer = httpx2.post(
@@ -33,16 +34,16 @@ class Command(OvauthCommand):
                 follow_redirects=False,  # the key goes where it was sent, and nowhere else
             )
         except (httpx2.InvalidURL, httpx2.UnsupportedProtocol, UnicodeError):
-            self.fail(f"--server {server} is no URL. Write it like https://ov.example.com")
+            raise Failed(f"--server {server} is no URL. Write it like https://ov.example.com") from None
         except httpx2.TimeoutException:
-            self.fail(f"{server} did not answer within {TIMEOUT} seconds. Is it the right --server?")
+            raise Failed(f"{server} did not answer within {TIMEOUT} seconds. Is it the right --server?") from None
         except httpx2.HTTPError as error:
-            self.fail(f"{server} cannot be reached ({error}). Is it the right --server, and does it run?")
+            raise Failed(f"{server} cannot be reached ({error}). Is it the right --server, and does it run?") from None
         self.stdout.write(self._read(server, answer))
 
     def _read(self, server: str, answer: httpx2.Response) -> str:
         if answer.is_redirect:
-            self.fail(f"{server} sends elsewhere, to {answer.headers.get('location')}. Name that with --server")
+            raise Failed(f"{server} sends elsewhere, to {answer.headers.get('location')}. Name that with --server")
         try:
             document = answer.json()
         except ValueError:
@@ -56,4 +57,4 @@ class Command(OvauthCommand):
                 why = f"refused: {message}"
             case _:
                 why = f"does not answer as ovauth does (status {answer.status_code}). Is it the right --server?"
-        self.fail(f"{server} {why}")
+        raise Failed(f"{server} {why}")

@@ -27,6 +27,7 @@ from ovauth.flows import accounts, garbage
 from ovauth.flows.accounts import NewMember
 from ovauth.management import preparation
 from ovauth.management.command import OvauthCommand
+from ovauth.management.failure import Failed
 from ovauth.resource import loading
 
 APPLICATION: Final = "project.asgi:application"
@@ -76,17 +77,21 @@ class Command(OvauthCommand):
         try:
             return socket.create_server((host, port), family=family, backlog=BACKLOG)
         except socket.gaierror:
-            self.fail(f"--host {host} is no address that can be found. Try `--host 127.0.0.1`")
+            raise Failed(f"--host {host} is no address that can be found. Try `--host 127.0.0.1`") from None
         except OSError as error:
             match error.errno:
                 case errno.EADDRINUSE:
-                    self.fail(f"Port {port} is in use. Try `--port {_free_port(host, family, port)}`")
+                    raise Failed(f"Port {port} is in use. Try `--port {_free_port(host, family, port)}`") from None
                 case errno.EACCES | errno.EPERM:
-                    self.fail(f"Port {port} may not be used by this user. Try `--port 1933`, with a proxy in front")
+                    raise Failed(
+                        f"Port {port} may not be used by this user. Try `--port 1933`, with a proxy in front"
+                    ) from None
                 case errno.EADDRNOTAVAIL:
-                    self.fail(f"--host {host} is no address of this machine. Try `--host 127.0.0.1`")
+                    raise Failed(f"--host {host} is no address of this machine. Try `--host 127.0.0.1`") from None
                 case _:
-                    self.fail(f"{host}:{port} cannot be listened on ({error.strerror}). Try another --host or --port")
+                    raise Failed(
+                        f"{host}:{port} cannot be listened on ({error.strerror}). Try another --host or --port"
+                    ) from None
 
     def _prepare(self) -> bool:
         """Creates what is missing; True when this was the first start."""
@@ -166,7 +171,7 @@ class Command(OvauthCommand):
                 server.run([listener])
             answered = server.started
         if not answered:
-            self.fail("The server could not start. What it said is above.")
+            raise Failed("The server could not start. What it said is above.")
 
 
 class Server(uvicorn.Server):
