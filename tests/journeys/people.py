@@ -71,7 +71,8 @@ class Person:
         return self.http.post("/api/v1/auth/oauth-verify", json={"code": code, "decision": decision})
 
     def approve(self, browser: Browser) -> None:
-        assert self.decide(browser.code).status_code == 200
+        answer = self.decide(browser.code)
+        assert answer.status_code == 200, f"{browser.code}: {answer.text}"
 
     def deny(self, browser: Browser) -> None:
         assert self.decide(browser.code, "deny").status_code == 200

@@ -1,5 +1,6 @@
 """The main job, end to end: the official client, over real HTTP, against a real `serve` process."""
 
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -129,7 +130,8 @@ def test_a_request_that_nobody_decides_expires(server: Server, operator: Person)
 
 
 def test_a_wrong_code_changes_nothing_and_guessing_is_stopped(server: Server) -> None:
-    guesser = Person(server.url, server.manage("create_user", "guesser", "--account", "guess", "--role", "user"))
+    made = server.manage("create_user", "guesser", "--account", "guess", "--role", "user", "--json")
+    guesser = Person(server.url, json.loads(made)["api_key"])
     browser = begin(server)
     answers = [guesser.decide("222222").status_code for _ in range(6)]
     assert answers == [404] * 5 + [429]
