@@ -6,6 +6,7 @@ mcp package carries it from the request into its own tasks. A leaf: server code 
 
 import functools
 import inspect
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -60,6 +61,12 @@ class MissingScope(Exception):
     """A tool was called without a scope that it requires. The gate answers 403 in its place (RFC 6750 §3.1)."""
 
 
+_TELL_OF_CRASHES = (
+    "mcp.server.mcpserver.server",
+    "mcp.server.runner",
+    "mcp.shared.jsonrpc_dispatcher",
+    "fastmcp.server.server",
+)
 _call: ContextVar[Call] = ContextVar("ovauth_call")
 _elsewhere: list[Callable[[], Identity | None]] = []
 _unguarded: WeakSet[Callable[..., Any]] = WeakSet()
@@ -100,6 +107,7 @@ def requires(*scopes: str) -> Callable[[Function], Function]:
                 return function(*args, **kwargs)
 
         _unguarded.add(function)
+        _keep_refusals_out_of_the_log()
         return cast(Function, guarded)
 
     return guard
@@ -126,6 +134,19 @@ def _insist(scopes: tuple[str, ...]) -> None:
     if missing:
         call.missed.update(missing)
         raise MissingScope(f"This needs the scope {' '.join(missing)}.")
+
+
+def _keep_refusals_out_of_the_log() -> None:
+    """A caller without a scope is no crash of the server, and must not fill its log with tracebacks."""
+    for name in _TELL_OF_CRASHES:
+        logging.getLogger(name).addFilter(_is_a_crash)
+
+
+def _is_a_crash(record: logging.LogRecord) -> bool:
+    fault = record.exc_info[1] if record.exc_info else None
+    while fault is not None and not isinstance(fault, MissingScope):
+        fault = fault.__cause__ or fault.__context__
+    return fault is None
 
 
 def also_known_from(caller: Callable[[], Identity | None]) -> None:

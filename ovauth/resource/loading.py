@@ -25,13 +25,6 @@ VARIABLE: Final = "OVAUTH_MCP_SERVER"
 LISTING_TIMEOUT: Final = 5.0
 """Seconds: a FastMCP proxy asks another server for its tools."""
 
-_TELL_OF_CRASHES: Final = (
-    "mcp.server.mcpserver.server",
-    "mcp.server.runner",
-    "mcp.shared.jsonrpc_dispatcher",
-    "fastmcp.server.server",
-)
-
 # The gate has decided who we are (PublicOrigin) and which Origin may ask, so the package need not guess it.
 _OPEN: Final = TransportSecuritySettings(enable_dns_rebinding_protection=False)
 
@@ -51,7 +44,6 @@ def load(import_path: str) -> Loaded:
     Streamable HTTP at `/mcp`. The first three are served stateless, which is what makes several workers right.
     """
     server = _import(import_path)
-    _keep_refusals_out_of_the_log()
     if isinstance(server, MCPServer):
         _refuse_own_authentication(import_path, server.settings.auth)
         _refuse_open_tools(import_path, _tools(server))
@@ -75,19 +67,6 @@ def load(import_path: str) -> Loaded:
         f"{VARIABLE}: {import_path} is {_kind(server)}. Name an MCPServer, a low-level Server, a FastMCP server or an "
         "ASGI application."
     )
-
-
-def _keep_refusals_out_of_the_log() -> None:
-    """A caller without a scope is no crash of the server, and must not fill its log with tracebacks."""
-    for name in _TELL_OF_CRASHES:
-        logging.getLogger(name).addFilter(_is_a_crash)
-
-
-def _is_a_crash(record: logging.LogRecord) -> bool:
-    fault = record.exc_info[1] if record.exc_info else None
-    while fault is not None and not isinstance(fault, identity.MissingScope):
-        fault = fault.__cause__ or fault.__context__
-    return fault is None
 
 
 def describe(import_path: str) -> str:

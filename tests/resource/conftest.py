@@ -120,10 +120,8 @@ def serve() -> Iterator[Serve]:
         yield start
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _close_connections(django_db_setup: None) -> Iterator[None]:
+def close_connections() -> None:
     """The threads keep their connections, as they should; a test database can be dropped only without them."""
-    yield
     barrier = threading.Barrier(THREADS)
 
     def close() -> None:
@@ -132,3 +130,9 @@ def _close_connections(django_db_setup: None) -> Iterator[None]:
 
     for job in [threads.submit(close) for _ in range(THREADS)]:
         job.result(10)
+
+
+@pytest.fixture(scope="package", autouse=True)
+def _close_connections(django_db_setup: None) -> Iterator[None]:
+    yield
+    close_connections()
