@@ -98,6 +98,7 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 
 LANGUAGE_CODE = "en"
+LANGUAGES = [("en", "English")]  # those that ovauth speaks; Django alone speaks a hundred
 USE_I18N = True
 USE_TZ = True
 TIME_ZONE = "UTC"

@@ -16,7 +16,11 @@ urlpatterns = [
     path("console/", console.home, name="console"),
     path("console/login", console.SignIn.as_view(), name="console_login"),
     path("console/logout", console.sign_out, name="console_logout"),
+    path("console/password", console.password, name="console_password"),
+    path("console/disconnect", console.disconnect, name="console_disconnect"),
     path("console/verify", console.verify, name="console_verify"),
+    path("console/verify/decided", console.decided, name="console_decided"),
+    path("admin/login/", console.admin_sign_in),  # before the admin's own
     path("admin/", admin.site.urls),
     path("health/live", operations.live),
     path("health/ready", operations.ready),

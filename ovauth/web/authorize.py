@@ -6,6 +6,8 @@ decision is POST → 303 → a 200 page of ours, which goes on by itself: Chromi
 client.
 """
 
+from urllib.parse import urlencode, urlsplit
+
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.shortcuts import render
 from django.urls import reverse
@@ -14,11 +16,11 @@ from django.views.decorators.http import require_http_methods, require_safe
 from ninja import NinjaAPI
 
 from ovauth import wire
-from ovauth.errors import Forbidden, Gone, InvalidRequest, NotFound, Refusal, UntrustedRedirect
+from ovauth.errors import Conflict, Forbidden, Gone, InvalidRequest, NotFound, Refusal, UntrustedRedirect
 from ovauth.flows import approval, authorization
 from ovauth.flows.authority import Authority
 from ovauth.flows.authorization import Destination, Waiting
-from ovauth.web import callers
+from ovauth.web import callers, review
 from ovauth.web.public_origin import issuer_of
 from ovauth.wire import Lenient
 
@@ -43,7 +45,7 @@ def _authorize(request: HttpRequest) -> HttpResponse:
     if "redirect_uri" in sent.repeated or "client_id" in sent.repeated:
         raise UntrustedRedirect("The app's link names two apps or two addresses.", reason="repeated parameter")
     to = authorization.destination(client_id=sent.one("client_id"), redirect_uri=sent.one("redirect_uri"))
-    browser = request.COOKIES.get(_cookie_name(request)) or authorization.new_browser()
+    browser = browser_of(request) or authorization.new_browser()
     try:
         pending_id = _begin(request, sent, to, browser)
     except Refusal as refusal:
@@ -95,21 +97,22 @@ def _to_client(url: str) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def code_page(request: HttpRequest) -> HttpResponse:
-    pending_id, browser = _asked(request)
+    pending_id, browser = _asked(request), browser_of(request)
     waiting = authorization.look(pending_id=pending_id, browser=browser)
     if request.method == "POST":
-        return _act(request, pending_id, browser)
+        return _act(request, waiting, browser)
     if waiting.status != "pending":
-        return _hand_over(request, waiting)
+        return _hand_over(request, waiting, browser)
     return _show(request, waiting, _authority_here(request, pending_id, browser))
 
 
 @require_safe
 def status(request: HttpRequest) -> HttpResponse:
     """What became of the request, for the page's script: asked again, the same answer again."""
-    pending_id, browser = _asked(request)
     try:
-        collected = authorization.collect(pending_id=pending_id, browser=browser, issuer=issuer_of(request))
+        collected = authorization.collect(
+            pending_id=_asked(request), browser=browser_of(request), issuer=issuer_of(request)
+        )
     except Gone:
         return JsonResponse({"status": "expired"}, status=410)
     body = {"status": collected.status}
@@ -118,53 +121,75 @@ def status(request: HttpRequest) -> HttpResponse:
     return JsonResponse(body)
 
 
+def waiting_behind(request: HttpRequest, url: str) -> Waiting | None:
+    """The request whose code page `url` is, if it waits for this very browser: so that sign-in can say what it is for."""
+    parts = urlsplit(url)
+    if parts.path != reverse("code_page"):
+        return None
+    try:
+        pending_id = wire.query(parts.query.encode("latin-1", "replace")).need("pending")
+        return authorization.look(pending_id=pending_id, browser=browser_of(request))
+    except Refusal:
+        return None  # the page itself will say why
+
+
 def _show(
     request: HttpRequest, waiting: Waiting, authority: Authority | None, *, fault: str = "", status: int = 200
 ) -> HttpResponse:
-    context = {
-        "waiting": waiting,
-        "may_decide": authority is not None,
-        "by_one_time_password": authority is not None and not request.user.is_authenticated,
-        "fault": fault,
-        "seconds_left": max(0, int((waiting.expires_at - timezone.now()).total_seconds())),
+    here = _address(waiting)
+    seconds_left = max(0, int((waiting.expires_at - timezone.now()).total_seconds()))
+    acts_as = callers.of_member(authority.prove()) if authority is not None else None
+    context = review.context(request, review.of(request, waiting, here=True), acts_as, fault=fault) | {
+        "may_decide": acts_as is not None,
+        "by_one_time_password": acts_as is not None and not request.user.is_authenticated,
+        "hold": "hold" in request.GET,  # without JavaScript: no reloading while somebody types
+        "here": here,
+        "status_url": f"{reverse('code_page_status')}?{urlencode({'pending': waiting.pending_id})}",
+        "sign_in_url": f"{reverse('console_login')}?{urlencode({'next': here})}",
         "verify_url": request.build_absolute_uri(reverse("console_verify")),
+        "seconds_left": seconds_left,
+        "time_left": f"{seconds_left // 60} min {seconds_left % 60} s",
     }
     return render(request, "ovauth/code.html", context, status=status)
 
 
-def _act(request: HttpRequest, pending_id: str, browser: str | None) -> HttpResponse:
+def _act(request: HttpRequest, waiting: Waiting, browser: str | None) -> HttpResponse:
     """One of the page's forms: a decision by whoever may decide here, a one-time password, or giving up."""
-    here = SeeOther(f"{reverse('code_page')}?pending={pending_id}")
-    ip = request.META.get("REMOTE_ADDR", "")
-    match request.POST.get("action"):
-        case "cancel":
-            approval.cancel(pending_id=pending_id, browser=browser)
-        case "one-time-password":
-            typed = request.POST.get("one_time_password", "")
-            try:
-                approval.present_one_time_password(pending_id=pending_id, browser=browser, typed=typed, ip=ip)
-            except NotFound as wrong:
-                waiting = authorization.look(pending_id=pending_id, browser=browser)
-                return _show(request, waiting, None, fault=wrong.description, status=400)
-        case "approve" | "deny" as decision:
-            authority = _authority_here(request, pending_id, browser)
-            if authority is None:
-                raise Forbidden("Sign in first, or give a one-time password.")
-            decide = approval.approve if decision == "approve" else approval.deny
-            decide(authority=authority, pending_id=pending_id, ip=ip)
-        case _:
-            raise InvalidRequest("The form was not complete.")
-    return here
+    pending_id, ip = waiting.pending_id, request.META.get("REMOTE_ADDR", "")
+    try:
+        match request.POST.get("action"):
+            case "cancel":
+                approval.cancel(pending_id=pending_id, browser=browser)
+            case "one-time-password":
+                typed = request.POST.get("one_time_password", "")
+                try:
+                    approval.present_one_time_password(pending_id=pending_id, browser=browser, typed=typed, ip=ip)
+                except NotFound as wrong:
+                    return _show(request, waiting, None, fault=wrong.description, status=400)
+            case "approve" | "deny" as decision:
+                authority = _authority_here(request, pending_id, browser)
+                if authority is None:
+                    raise Forbidden("Sign in first, or give a one-time password.")
+                if decision == "deny":
+                    approval.deny(authority=authority, pending_id=pending_id, ip=ip)
+                else:
+                    try:
+                        review.require_certainty(request, review.of(request, waiting, here=True))
+                    except InvalidRequest as doubt:
+                        return _show(request, waiting, authority, fault=doubt.description, status=400)
+                    approval.approve(authority=authority, pending_id=pending_id, ip=ip)
+            case _:
+                raise InvalidRequest("The form was not complete.")
+    except Conflict:
+        pass  # decided meanwhile: the first decision stands, and the page shows it
+    return SeeOther(_address(waiting))
 
 
-def _hand_over(request: HttpRequest, waiting: Waiting) -> HttpResponse:
+def _hand_over(request: HttpRequest, waiting: Waiting, browser: str | None) -> HttpResponse:
     """A page of ours that goes on to the client: by script, or without one by itself after a second."""
-    collected = authorization.collect(
-        pending_id=waiting.pending_id,
-        browser=request.COOKIES.get(_cookie_name(request)),
-        issuer=issuer_of(request),
-    )
-    return render(request, "ovauth/hand_over.html", {"waiting": waiting, "collected": collected})
+    collected = authorization.collect(pending_id=waiting.pending_id, browser=browser, issuer=issuer_of(request))
+    context = {"review": review.of(request, waiting, here=True), "collected": collected}
+    return render(request, "ovauth/hand_over.html", context)
 
 
 def _authority_here(request: HttpRequest, pending_id: str, browser: str | None) -> Authority | None:
@@ -174,9 +199,17 @@ def _authority_here(request: HttpRequest, pending_id: str, browser: str | None) 
     return approval.authority_on_page(pending_id=pending_id, browser=browser)
 
 
-def _asked(request: HttpRequest) -> tuple[str, str | None]:
-    pending_id = wire.query(request.META.get("QUERY_STRING", "").encode("latin-1", "replace")).need("pending")
-    return pending_id, request.COOKIES.get(_cookie_name(request))
+def _asked(request: HttpRequest) -> str:
+    return wire.query(request.META.get("QUERY_STRING", "").encode("latin-1", "replace")).need("pending")
+
+
+def _address(waiting: Waiting) -> str:
+    return f"{reverse('code_page')}?{urlencode({'pending': waiting.pending_id})}"
+
+
+def browser_of(request: HttpRequest) -> str | None:
+    """The secret of this browser, if it has one."""
+    return request.COOKIES.get(_cookie_name(request))
 
 
 def _cookie_name(request: HttpRequest) -> str:

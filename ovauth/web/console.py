@@ -1,20 +1,272 @@
-"""The console: where a signed-in person confirms a code."""
+"""The console: where a person signs in, confirms a code, and sees which apps can act as them.
 
+Whatever changes something is POST → 303 → GET.
+"""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+from urllib.parse import urlencode
+
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth import logout, update_session_auth_hash
+from django.contrib.auth.forms import AuthenticationForm, PasswordChangeForm
 from django.contrib.auth.views import LoginView
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from ovauth import wire
+from ovauth.errors import Conflict, Forbidden, InvalidRequest, NotFound
+from ovauth.flows import accounts, approval, connections, sign_in
+from ovauth.flows.authority import Authority
+from ovauth.web import callers, review
+from ovauth.web.authorize import SeeOther, waiting_behind
+from ovauth.web.public_origin import issuer_of
+
+View = Callable[[HttpRequest], HttpResponse]
+
+CODE, DECIDED = "ovauth.code", "ovauth.decided"
+"""What a session holds beside its member: a code on its way to the form, and the last decision."""
+MOST_OF_A_CODE = 16
 
 
+def signed_in(view: View) -> View:
+    """Others are sent to sign in, and come back; what they sent by POST they send again."""
+
+    @wraps(view)
+    def guarded(request: HttpRequest) -> HttpResponse:
+        if not request.user.is_authenticated:
+            return SeeOther(f"{reverse('console_login')}?{urlencode({'next': request.path})}")
+        return view(request)
+
+    return guarded
+
+
+@require_safe
+@signed_in
 def home(request: HttpRequest) -> HttpResponse:
-    return HttpResponse("console")
+    caller = callers.of_member(request.user)
+    enabled = settings.OVAUTH.enabled
+    context = {
+        "caller": caller,
+        "mcp_url": settings.OVAUTH.resources(issuer_of(request))[0],
+        "oauth_enabled": enabled,
+        "connections": connections.living(member_pk=_authority(request).member_pk) if enabled else [],
+    }
+    return render(request, "ovauth/console.html", context)
+
+
+@require_POST
+@signed_in
+def disconnect(request: HttpRequest) -> HttpResponse:
+    which = request.POST.get("connection", "")
+    if not (which.isascii() and which.isdigit() and len(which) < 19):
+        raise InvalidRequest("The form was not complete.")
+    try:
+        ended = connections.disconnect(member_pk=_authority(request).member_pk, grant_pk=int(which))
+    except NotFound as gone:
+        messages.info(request, _(gone.description))
+    else:
+        messages.success(request, _("“%s” is disconnected. Its next request is refused.") % ended.client_name)
+    return SeeOther(reverse("console"))
+
+
+# ------------------------------------------------------------------ signing in and out
+
+
+class SignInForm(AuthenticationForm):
+    """One sentence for both fields and for a deactivated user: nobody learns which names exist."""
+
+    error_messages = {  # noqa: RUF012 Django's way
+        "invalid_login": gettext_lazy("User name or password is wrong."),
+        "inactive": gettext_lazy("User name or password is wrong."),
+    }
 
 
 class SignIn(LoginView):
+    """Takes a user name or `account/name`, and the password; goes on to `next`, on this origin only."""
+
     template_name = "ovauth/sign_in.html"
+    authentication_form = SignInForm
+    redirect_authenticated_user = True
+    http_method_names = ("get", "head", "post")
+
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        # Counted before any password is looked at, so that a locked guesser learns nothing. Raises TooManyRequests.
+        sign_in.check(**self._who())
+        return super().post(request, *args, **kwargs)
+
+    def form_valid(self, form: AuthenticationForm) -> HttpResponse:
+        answer = super().form_valid(form)
+        sign_in.succeeded(member=form.get_user())
+        self.request.session.set_expiry(None)  # it may have begun as the short one of a code
+        answer.status_code = 303
+        return answer
+
+    def form_invalid(self, form: AuthenticationForm) -> HttpResponse:
+        if form.non_field_errors():
+            sign_in.failed(**self._who())
+        return self.render_to_response(self.get_context_data(form=form), status=400)
+
+    def get_context_data(self, **context: Any) -> dict[str, Any]:
+        found = super().get_context_data(**context)
+        fault = next(iter(found["form"].non_field_errors()), "")
+        if found["form"].errors and not fault:
+            fault = _("Fill in both fields.")
+        waiting = waiting_behind(self.request, str(found["next"] or ""))
+        found["review"] = review.of(self.request, waiting, here=True) if waiting else None
+        return found | {"fault": fault}
+
+    def _who(self) -> dict[str, str]:
+        return {"name": self.request.POST.get("username", ""), "ip": _ip(self.request)}
 
 
+@require_http_methods(["GET", "HEAD", "POST"])
 def sign_out(request: HttpRequest) -> HttpResponse:
-    return HttpResponse("sign out")
+    """A link alone signs nobody out: GET shows a button."""
+    following = _on_this_origin(request, request.POST.get("next") or request.GET.get("next") or "")
+    if request.method != "POST":
+        if not request.user.is_authenticated:
+            return SeeOther(reverse("console_login"))
+        return render(request, "ovauth/sign_out.html", {"next": following})
+    logout(request)
+    messages.info(request, _("You are signed out."))
+    return SeeOther(following or reverse("console_login"))
 
 
+def admin_sign_in(request: HttpRequest) -> HttpResponse:
+    """Django's admin has no sign-in page of its own here. Whoever is signed in and sent here lacks the role."""
+    if request.user.is_authenticated and not request.user.is_staff:
+        raise Forbidden("The administration is for the role root.")
+    following = _on_this_origin(request, request.GET.get("next", "")) or reverse("admin:index")
+    return SeeOther(f"{reverse('console_login')}?{urlencode({'next': following})}")
+
+
+@sensitive_post_parameters()
+@require_http_methods(["GET", "HEAD", "POST"])
+@signed_in
+def password(request: HttpRequest) -> HttpResponse:
+    member: Any = request.user  # its class is not for this room
+    form = PasswordChangeForm(member, request.POST if request.method == "POST" else None)
+    if request.method == "POST" and form.is_valid():
+        caller = callers.of_member(member)
+        accounts.set_password(account=caller.account_id, name=caller.user_id, password=form.cleaned_data["new_password1"])
+        member.refresh_from_db()
+        update_session_auth_hash(request, member)
+        messages.success(request, _("The password is changed."))
+        return SeeOther(reverse("console"))
+    faulty = bool(form.errors)
+    return render(request, "ovauth/password.html", {"form": form, "fault": faulty}, status=400 if faulty else 200)
+
+
+# ------------------------------------------------------------------ confirming a code
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
 def verify(request: HttpRequest) -> HttpResponse:
-    return HttpResponse("verify")
+    """Enter a code, review what it is about, decide. A code in the address moves into the session and out of sight."""
+    here = reverse("console_verify")
+    typed = request.POST.get("code") if request.method == "POST" else request.GET.get("code")
+    if request.method != "POST" and typed is not None:
+        _keep_code(request, typed)
+        return SeeOther(here)
+    if not request.user.is_authenticated:
+        if typed:
+            _keep_code(request, typed)
+        return SeeOther(f"{reverse('console_login')}?{urlencode({'next': here})}")
+    if request.method != "POST":
+        return _enter(request, str(request.session.get(CODE, "")))
+    return _decide(request, typed or "") if "action" in request.POST else _review(request, typed or "")
+
+
+@require_safe
+@signed_in
+def decided(request: HttpRequest) -> HttpResponse:
+    """What was decided last in this session."""
+    last = request.session.get(DECIDED)
+    if last is None:
+        return SeeOther(reverse("console_verify"))
+    return render(request, "ovauth/decided.html", {"decided": last})
+
+
+def _enter(request: HttpRequest, code: str = "", *, fault: str = "", status: int = 200) -> HttpResponse:
+    return render(request, "ovauth/verify.html", {"code": code, "fault": fault}, status=status)
+
+
+def _review(request: HttpRequest, code: str, *, fault: str = "", status: int = 200) -> HttpResponse:
+    caller = callers.of_member(request.user)
+    try:
+        waiting = approval.review(authority=_authority(request), code=code, ip=_ip(request))
+    except (NotFound, Conflict) as refusal:
+        request.session.pop(CODE, None)
+        return _enter(request, code[:MOST_OF_A_CODE], fault=refusal.description, status=_page_status(refusal))
+    shown = review.of(request, waiting, here=False)
+    context = review.context(request, shown, caller, fault=fault) | {"code": _as_shown(code)}
+    return render(request, "ovauth/review.html", context, status=status)
+
+
+def _decide(request: HttpRequest, code: str) -> HttpResponse:
+    authority, ip = _authority(request), _ip(request)
+    try:
+        match request.POST["action"]:
+            case "deny":
+                result = approval.deny(authority=authority, code=code, ip=ip)
+            case "approve":
+                waiting = approval.review(authority=authority, code=code, ip=ip)
+                try:
+                    review.require_certainty(request, review.of(request, waiting, here=False))
+                except InvalidRequest as doubt:
+                    return _review(request, code, fault=doubt.description, status=400)
+                result = approval.approve(authority=authority, code=code, ip=ip)
+            case _:
+                raise InvalidRequest("The form was not complete.")
+    except (NotFound, Conflict) as refusal:
+        request.session.pop(CODE, None)
+        return _enter(request, code[:MOST_OF_A_CODE], fault=refusal.description, status=_page_status(refusal))
+    request.session.pop(CODE, None)
+    request.session[DECIDED] = {"status": result.status, "client_name": result.client_name or result.client_id}
+    return SeeOther(reverse("console_decided"))
+
+
+def _page_status(refusal: NotFound | Conflict) -> int:
+    """A wrong code is a mistake in a form, not a page that is missing."""
+    return 400 if isinstance(refusal, NotFound) else refusal.status
+
+
+def _as_shown(code: str) -> str:
+    """A code that was found, the way that the other screen shows it."""
+    letters = "".join(letter for letter in code.upper() if letter.isalnum())
+    return f"{letters[:3]}-{letters[3:]}"
+
+
+def _keep_code(request: HttpRequest, typed: str) -> None:
+    """In the session until the form is sent. For somebody who is not signed in that session is a short one."""
+    if not typed or len(typed) > MOST_OF_A_CODE or wire.unspeakable(typed):
+        return
+    if not request.user.is_authenticated:
+        request.session.set_expiry(settings.OVAUTH.pending_ttl)
+    request.session[CODE] = typed
+
+
+def _on_this_origin(request: HttpRequest, url: str) -> str:
+    """The URL if it stays on this origin, else nothing."""
+    safe = url_has_allowed_host_and_scheme(url, {request.get_host()}, require_https=request.is_secure())
+    return url if safe else ""
+
+
+def _authority(request: HttpRequest) -> Authority:
+    authority = callers.of_member(request.user).authority
+    if authority is None:
+        raise Forbidden
+    return authority
+
+
+def _ip(request: HttpRequest) -> str:
+    return str(request.META.get("REMOTE_ADDR", ""))

@@ -1,0 +1,36 @@
+"""Are two people's addresses plausibly one household? A signal for a warning, never a lock (RFC 10027)."""
+
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from typing import Final
+
+# Narrower than Python's `is_private`, which takes every special-purpose block for private.
+_AT_HOME: Final = tuple(
+    ip_network(network)
+    for network in (
+        "127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "::1/128", "fc00::/7", "fe80::/10"
+    )
+)  # fmt: skip
+
+
+def alike(one: str, other: str) -> bool:
+    """Whether both addresses are equal, share a /24 (IPv6: a /64), or are both private.
+
+    What is no address is like everything: a warning needs a reason.
+    """
+    try:
+        first, second = _address(one), _address(other)
+    except ValueError:
+        return True
+    if first == second or (_is_at_home(first) and _is_at_home(second)):
+        return True
+    return second in ip_network((first.packed, 24 if first.version == 4 else 64), strict=False)
+
+
+def _is_at_home(address: IPv4Address | IPv6Address) -> bool:
+    return any(address in network for network in _AT_HOME)
+
+
+def _address(text: str) -> IPv4Address | IPv6Address:
+    address = ip_address(text.partition("%")[0])
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return mapped or address
