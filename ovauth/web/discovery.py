@@ -25,6 +25,7 @@ def authorization_server(issuer: str) -> dict[str, Any]:
         "revocation_endpoint": f"{issuer}/revoke",
         "introspection_endpoint": f"{issuer}/introspect",
         "device_authorization_endpoint": f"{issuer}/device_authorization",
+        "pushed_authorization_request_endpoint": f"{issuer}/par",
         "scopes_supported": list(config.scope_names),
         "response_types_supported": ["code"],
         "response_modes_supported": ["query"],

@@ -22,6 +22,7 @@ from ovauth.flows import (
     clients,
     device_code,
     introspection,
+    pushed_request,
     refresh_token,
     revocation,
 )
@@ -142,6 +143,16 @@ def device_authorization(request: HttpRequest) -> HttpResponse:
         "interval": begun.interval,
     }
     return _no_store(JsonResponse(body))
+
+
+@api.post("/par")
+def pushed_authorization_request(request: HttpRequest) -> HttpResponse:
+    """RFC 9126 §2."""
+    parameters, client = _authenticated(request)
+    reference, ttl = pushed_request.push(
+        client=client, parameters=parameters.values, resource=parameters.resource, issuer=issuer_of(request)
+    )
+    return _no_store(JsonResponse({"request_uri": reference, "expires_in": ttl}, status=201))
 
 
 @api.post("/register")
