@@ -285,7 +285,9 @@ class _Answer:
 
 
 async def _refuse(send: Send, refusal: Refusal, scope: Scope, *, challenge: bool = True) -> None:
-    log.info("%s refused: %s", loading.PATH, refusal.reason)
+    # Every connection begins with the first of these.
+    level = logging.DEBUG if isinstance(refusal, Unauthenticated) else logging.INFO
+    log.log(level, "%s refused: %s", loading.PATH, refusal.reason)
     content = json.dumps({"error": refusal.code, "error_description": refusal.description}).encode()
     headers = [
         (b"content-type", b"application/json"),

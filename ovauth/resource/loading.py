@@ -41,7 +41,8 @@ def load(import_path: str) -> Loaded:
     """The MCP server at `module:attribute`. Raises Misconfigured with the sentence that mends it.
 
     It may be an MCPServer or a low-level Server of the mcp package, a FastMCP server, or any ASGI application that speaks
-    Streamable HTTP at `/mcp`. The first three are served stateless, which is what makes several workers right.
+    Streamable HTTP at `/mcp`. The first three are served stateless, which is what makes several workers right, and answer
+    as event streams: JSON alone would be a tenth of a millisecond faster, and would lose what tools report on their way.
     """
     server = _import(import_path)
     if isinstance(server, MCPServer):

@@ -8,6 +8,7 @@ import anyio
 import anyio.to_thread
 import mcp_types as types
 from fastmcp import FastMCP
+from fastmcp.server.dependencies import get_access_token as fast_access_token
 from mcp.server.auth.middleware.auth_context import get_access_token
 from mcp.server.lowlevel import Server
 from mcp.server.mcpserver import Context, MCPServer
@@ -108,6 +109,22 @@ async def bare(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": json.dumps(answer).encode()})
 
 
+def fast_name() -> str:
+    """Who calls, in FastMCP's own words."""
+    token = fast_access_token()
+    assert token is not None
+    return f"{token.claims['account_id']}/{token.claims['user_id']} {' '.join(token.scopes)}"
+
+
+fast.tool(fast_name)
+
+with_sessions = MCPServer("with sessions")
+for each in TOOLS:
+    with_sessions.tool()(each)
+stateful = with_sessions.streamable_http_app(host="0.0.0.0")
+"""The package's own application, which keeps sessions: for the gate any ASGI application."""
+
+
 # ------------------------------------------------------------------ what cannot be served
 
 wrong_order = MCPServer("wrong order")
@@ -119,6 +136,8 @@ def _left_open() -> str:
 
 
 ovauth.requires("admin")(wrong_order.tool(name="left_open")(_left_open))
+fast_wrong_order = FastMCP("wrong order")
+fast_wrong_order.tool(_left_open, name="left_open")
 
 
 def factory() -> MCPServer:

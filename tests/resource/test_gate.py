@@ -17,6 +17,7 @@ from ovauth.flows import accounts, revocation
 from ovauth.models import AccessToken, ApiKey, Client, Member
 from ovauth.resource.gate import MAX_BODY
 from ovauth.roles import Role
+from ovauth.web.public_origin import PublicOrigin
 from tests.conftest import ISSUER, Person, approved, connected, redeemed, registered
 from tests.resource import servers
 from tests.resource.conftest import ACCEPT, MODERN, REVISIONS, Serve, Served, message_of, text_of
@@ -378,6 +379,24 @@ def test_nothing_of_a_strangers_body_is_read(served: Served) -> None:
             yield b" "
 
     assert served.request("POST", content=endless()).status_code == 401
+
+
+# ------------------------------------------------------------------ browsers
+
+
+def test_a_page_may_read_every_answer_of_mcp_the_refusals_too(serve: Serve) -> None:
+    from project.asgi import Root
+
+    served = serve()
+    composed = Served(PublicOrigin(Root()), served.portal, served.client)
+    page = {"origin": "https://app.example"}
+    asked = {"access-control-request-method": "POST", "access-control-request-headers": "authorization,mcp-method"}
+    preflight = composed.request("OPTIONS", headers=page | asked)
+    assert (preflight.status_code, preflight.headers["access-control-allow-origin"]) == (200, "*")
+    refused = composed.request("POST", headers=page)
+    assert (refused.status_code, refused.headers["access-control-allow-origin"]) == (401, "*")
+    assert "WWW-Authenticate" in refused.headers["access-control-expose-headers"]
+    assert "access-control-allow-credentials" not in refused.headers
 
 
 # ------------------------------------------------------------------ trouble

@@ -69,6 +69,30 @@ def test_many_callers_at_once_never_see_each_other(
         assert text_of(answer) == callers[secret]
 
 
+def test_code_written_for_fastmcp_knows_the_caller(serve: Serve, alice: Person) -> None:
+    token = connected(registered(), alice.by_key, scope="mcp fs").access_token
+    assert text_of(serve("fast").call("fast_name", secret=token)) == "acme/alice mcp fs"
+
+
+def test_a_session_belongs_to_its_caller_and_each_call_in_it_to_its_own_token(
+    serve: Serve, alice: Person, bob: Person
+) -> None:
+    client = registered()
+    narrow = connected(client, alice.by_key, scope="mcp").access_token
+    wide = connected(client, alice.by_key, scope="mcp admin").access_token
+    stranger = connected(client, bob.by_key, scope="mcp").access_token
+    served = serve("stateful")
+    hello = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "tests", "version": "1"}}
+    opened = served.rpc("initialize", secret=narrow, params=hello)
+    session = {"mcp-session-id": opened.headers["mcp-session-id"]}
+    said = [text_of(served.call("package_name", secret=secret, headers=session)) for secret in (narrow, wide, narrow)]
+    assert [each.split(" ", 2)[2] for each in said] == ["mcp", "mcp admin", "mcp"]
+    assert served.call("administer", secret=narrow, headers=session).status_code == 403
+    assert text_of(served.call("administer", secret=wide, headers=session)) == "done"
+    assert served.call("name", secret=stranger, headers=session).status_code == 404
+    assert served.request("DELETE", headers=session | {"authorization": f"Bearer {narrow}"}).status_code == 200
+
+
 @pytest.mark.parametrize("path", ["/mcp", "/mcp/"])
 def test_a_bare_application_sees_mcp_at_the_root_and_no_credential(serve: Serve, alice: Person, path: str) -> None:
     served = serve("bare")
@@ -154,11 +178,12 @@ def test_the_bundled_comparison_shows_what_changed_within_bounds(serve: Serve, b
     [
         ("nowhere.at_all:server", "there is no module nowhere"),
         ("tests.resource.nowhere:server", "there is no module tests.resource.nowhere"),
-        (f"{SERVERS}:server", "has no `server`; it has: official, fast, lowlevel, bare"),
+        (f"{SERVERS}:server", "has no `server`; it has: official, fast, lowlevel, bare, with_sessions, stateful"),
         (f"{SERVERS}:a_number", "is of type int"),
         (f"{SERVERS}:factory", "a factory is not called"),
         (f"{SERVERS}:MCPServer", "is a class"),
         (f"{SERVERS}:wrong_order", "the tool left_open is registered without its guard"),
+        (f"{SERVERS}:fast_wrong_order", "the tool left_open is registered without its guard"),
         ("tests.resource.broken:server", "importing tests.resource.broken failed (ZeroDivisionError"),
         ("tests.resource.own_auth:official", "checks tokens itself"),
         ("tests.resource.own_auth:fast", "checks tokens itself"),
@@ -175,7 +200,7 @@ def test_what_cannot_be_served_is_refused_in_a_sentence(import_path: str, senten
     ("import_path", "words"),
     [
         (f"{SERVERS}:official", f"{SERVERS}:official, 6 tools"),
-        (f"{SERVERS}:fast", f"{SERVERS}:fast, 5 tools"),
+        (f"{SERVERS}:fast", f"{SERVERS}:fast, 6 tools"),
         (f"{SERVERS}:lowlevel", f"{SERVERS}:lowlevel"),
     ],
 )
