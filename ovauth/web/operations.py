@@ -3,6 +3,7 @@
 import logging
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 
 from ovauth.flows import readiness
@@ -11,12 +12,14 @@ from ovauth.rules import origin
 log = logging.getLogger(__name__)
 
 
+@csrf_exempt
 @require_safe
 def live(request: HttpRequest) -> HttpResponse:
     """The process answers. The database is not asked."""
     return JsonResponse({"status": "ok"})
 
 
+@csrf_exempt
 @require_safe
 def ready(request: HttpRequest) -> HttpResponse:
     """The database answers, takes writes, and its schema is that of this program. What is wrong is told on this

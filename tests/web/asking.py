@@ -6,13 +6,16 @@ test instead, so that both see the same transaction; nothing else is replaced.
 
 import json
 import queue
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, Future
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
 
 from anyio.from_thread import BlockingPortal
+from django.core.signals import request_finished, request_started
+from django.db import close_old_connections
 from starlette.types import ASGIApp, Message, Scope
 
 Headers = Iterable[tuple[str, str]] | Mapping[str, str]
@@ -71,6 +74,18 @@ class InTheTestsThread(Executor):
         done.add_done_callback(lambda _: self.waiting.put(None))
         while (run := self.waiting.get(timeout=30)) is not None:
             run()
+
+
+@contextmanager
+def _connection_kept_open() -> Iterator[None]:
+    """As Django's own test client does it: a request would close the connection that holds the test's transaction."""
+    for signal in (request_started, request_finished):
+        signal.disconnect(close_old_connections)
+    try:
+        yield
+    finally:
+        for signal in (request_started, request_finished):
+            signal.connect(close_old_connections)
 
 
 class Site:
@@ -132,7 +147,8 @@ class Site:
             "state": {},
         }
         future = self.portal.start_task_soon(self._run, scope, chunks)
-        self.threads.work_until(future)
+        with _connection_kept_open():
+            self.threads.work_until(future)
         return future.result()
 
     async def _run(self, scope: Scope, chunks: list[bytes]) -> Answer:

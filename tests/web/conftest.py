@@ -7,8 +7,6 @@ from typing import Any
 import pytest
 from anyio.from_thread import start_blocking_portal
 from django.apps import apps
-from django.core.signals import request_finished, request_started
-from django.db import close_old_connections
 
 from ovauth import logs
 from tests.web.asking import Answer, InTheTestsThread, Site
@@ -29,15 +27,8 @@ def site(db: None, _application: Any, monkeypatch: pytest.MonkeyPatch) -> Iterat
     threads = InTheTestsThread()
     monkeypatch.setattr("ovauth.web.serving.threads", threads)
     monkeypatch.setattr("ovauth.resource.gate.threads", threads)
-    # As Django's own test client does: a request would close the connection that holds the test's transaction.
-    for signal in (request_started, request_finished):
-        signal.disconnect(close_old_connections)
-    try:
-        with start_blocking_portal() as portal:
-            yield Site(_application, portal, threads)
-    finally:
-        for signal in (request_started, request_finished):
-            signal.connect(close_old_connections)
+    with start_blocking_portal() as portal:
+        yield Site(_application, portal, threads)
 
 
 def assert_refused(answer: Answer, shape: str, *, status: int | None = None, error: str | None = None) -> None:
