@@ -61,6 +61,7 @@ class MissingScope(Exception):
     """A tool was called without a scope that it requires. The gate answers 403 in its place (RFC 6750 §3.1)."""
 
 
+_SCOPES = "ovauth_scopes"
 _TELL_OF_CRASHES = (
     "mcp.server.mcpserver.server",
     "mcp.server.runner",
@@ -107,6 +108,7 @@ def requires(*scopes: str) -> Callable[[Function], Function]:
                 return function(*args, **kwargs)
 
         _unguarded.add(function)
+        guarded.__dict__[_SCOPES] = scopes
         _keep_refusals_out_of_the_log()
         return cast(Function, guarded)
 
@@ -116,6 +118,11 @@ def requires(*scopes: str) -> Callable[[Function], Function]:
 def is_left_open(function: object) -> bool:
     """Whether this is the inside of a guarded function: a tool registered with it would run without the guard."""
     return inspect.isfunction(function) and function in _unguarded
+
+
+def required_by(function: object) -> tuple[str, ...]:
+    """The scopes that a guarded function requires; none for any other."""
+    return tuple(getattr(function, _SCOPES, ()))
 
 
 @contextmanager

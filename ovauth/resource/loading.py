@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
+from django.conf import settings
 from mcp.server.lowlevel import Server
 from mcp.server.mcpserver import MCPServer
 from mcp.server.transport_security import TransportSecuritySettings
@@ -47,7 +48,7 @@ def load(import_path: str) -> Loaded:
     server = _import(import_path)
     if isinstance(server, MCPServer):
         _refuse_own_authentication(import_path, server.settings.auth)
-        _refuse_open_tools(import_path, _tools(server))
+        _refuse_mistaken_guards(import_path, _tools(server))
         return Loaded(
             server.streamable_http_app(streamable_http_path=PATH, stateless_http=True, transport_security=_OPEN),
             stateless=True,
@@ -59,7 +60,7 @@ def load(import_path: str) -> Loaded:
         )
     if _is_fastmcp(server):
         _refuse_own_authentication(import_path, server.auth)
-        _refuse_open_tools(import_path, _tools(server))
+        _refuse_mistaken_guards(import_path, _tools(server))
         app = server.http_app(path=PATH, stateless_http=True, transport="http", host_origin_protection=False)
         return Loaded(app, stateless=True)
     if _is_asgi(server):
@@ -158,13 +159,20 @@ def _tools(server: Any) -> list[Any]:
             return []
 
 
-def _refuse_open_tools(import_path: str, tools: list[Any]) -> None:
+def _refuse_mistaken_guards(import_path: str, tools: list[Any]) -> None:
     for tool in tools:
         if identity.is_left_open(getattr(tool, "fn", None)):
             raise Misconfigured(
                 f"{VARIABLE}: in {import_path} the tool {tool.name} is registered without its guard. Write "
                 "@ovauth.requires below the server's decorator, directly above the function."
             )
+        for scope in identity.required_by(getattr(tool, "fn", None)):
+            if scope not in settings.OVAUTH.scope_names:
+                known = ", ".join(settings.OVAUTH.scope_names)
+                raise Misconfigured(
+                    f"{VARIABLE}: in {import_path} the tool {tool.name} requires the scope {scope}, which nobody can have. "
+                    f"The scopes are {known}."
+                )
 
 
 def _refuse_own_authentication(import_path: str, auth: object) -> None:

@@ -5,10 +5,13 @@
         issuer_url="https://mcp.example.com", resource_server_url="https://mcp.example.com/mcp",
         client_registration_options=ClientRegistrationOptions(enabled=True),
         revocation_options=RevocationOptions(enabled=True)))
+    app = server.streamable_http_app(stateless_http=True)
+    app.router.routes.append(Mount("/", project.asgi.application))
 
 The package then answers `/authorize`, `/token`, `/register`, `/revoke`, the discovery documents and `/mcp`; everything
-else of the same origin (the code page, the console, the API) is ovauth's own application, behind it. One origin, one
-issuer: clients compare the `iss` that comes back with the code with the issuer that they discovered (RFC 9207).
+else of the same origin (the code page, the console, the API) is ovauth's own application, behind it, in the same process or
+behind a proxy that divides the paths. One origin, one issuer: clients compare the `iss` that comes back with the code with
+the issuer that they discovered (RFC 9207).
 
 What the package's interface leaves open, and how it is closed:
 
@@ -62,11 +65,15 @@ class Client(OAuthClientInformationFull):
 
     def validate_redirect_uri(self, redirect_uri: AnyUrl | None) -> AnyUrl:
         """One of the registered ones, with any port on loopback (RFC 8252 §7.3)."""
-        registered = [str(uri) for uri in self.redirect_uris or []]
-        if redirect_uri is not None and redirect_uris.matches(str(redirect_uri), registered):
-            return redirect_uri
+        registered = self.redirect_uris or []
         if redirect_uri is None and len(registered) == 1:
-            return AnyUrl(registered[0])
+            return registered[0]
+        for known in registered:
+            # The package registers a bare origin as it is written, and reads it with a slash when it is asked for.
+            if AnyUrl(str(known)) == redirect_uri:
+                return known
+        if redirect_uri is not None and redirect_uris.matches(str(redirect_uri), [str(known) for known in registered]):
+            return redirect_uri
         raise InvalidRedirectUriError("This redirect URI is not registered for the client.")
 
     def validate_scope(self, requested_scope: str | None) -> list[str] | None:

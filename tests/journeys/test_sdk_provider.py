@@ -404,6 +404,23 @@ def test_a_listener_on_loopback_may_choose_its_port(url: str, alice: Person) -> 
     assert refused.status_code == 400
 
 
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "https://app.example",
+        "https://app.example/callback?for=us",
+        "cursor://anysphere.cursor-retrieval/oauth/callback",
+        "com.example.app:/callback",
+    ],
+)
+def test_every_kind_of_redirect_uri_survives_the_packages_reading(url: str, alice: Person, uri: str) -> None:
+    guest = Guest(url, redirect_uris=[uri])
+    assert guest.told["redirect_uris"] == [uri]
+    code = guest.result(alice, redirect_uri=uri)["code"]
+    assert guest.browser.status().json()["redirect_url"].startswith(uri)
+    assert guest.redeem(code, redirect_uri=uri).status_code == 200
+
+
 def test_nobody_registers_and_nobody_is_known_while_oauth_or_registration_is_off(
     url: str, alice: Person, configure: Any
 ) -> None:

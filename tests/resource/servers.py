@@ -139,6 +139,14 @@ ovauth.requires("admin")(wrong_order.tool(name="left_open")(_left_open))
 fast_wrong_order = FastMCP("wrong order")
 fast_wrong_order.tool(_left_open, name="left_open")
 
+unknown_scope = MCPServer("unknown scope")
+
+
+@unknown_scope.tool()
+@ovauth.requires("mcp", "nonsense")
+def unreachable() -> str:
+    return "done"
+
 
 def factory() -> MCPServer:
     return MCPServer("made")

@@ -184,6 +184,7 @@ def test_the_bundled_comparison_shows_what_changed_within_bounds(serve: Serve, b
         (f"{SERVERS}:MCPServer", "is a class"),
         (f"{SERVERS}:wrong_order", "the tool left_open is registered without its guard"),
         (f"{SERVERS}:fast_wrong_order", "the tool left_open is registered without its guard"),
+        (f"{SERVERS}:unknown_scope", "the tool unreachable requires the scope nonsense"),
         ("tests.resource.broken:server", "importing tests.resource.broken failed (ZeroDivisionError"),
         ("tests.resource.own_auth:official", "checks tokens itself"),
         ("tests.resource.own_auth:fast", "checks tokens itself"),
