@@ -37,6 +37,8 @@ from ovauth.flows import readiness
 log = logging.getLogger(__name__)
 
 OAUTH_ENDPOINTS: Final = ("/token", "/revoke", "/register", "/introspect", "/device_authorization", "/par")
+API: Final = ("/api/", "/oauth/authorize/page/status", "/health/", "/metrics")
+"""What programs and our own scripts ask."""
 _OAUTH_WORDS: Final = {"unauthenticated": "invalid_token", "forbidden": "access_denied"}
 """What RFC 6749 and RFC 6750 have a word for, in that word: clients know those."""
 
@@ -90,7 +92,7 @@ def _shaped(request: HttpRequest, refusal: Refusal) -> HttpResponse:
         return JsonResponse({"error": refusal.code}, status=refusal.status)
     if any(path == endpoint or path.startswith(f"{endpoint}/") for endpoint in OAUTH_ENDPOINTS):
         return _oauth(refusal)
-    if path.startswith(("/api/", "/health/", "/metrics")):
+    if path.startswith(API):
         return _api(refusal)
     try:
         return page(request, refusal)

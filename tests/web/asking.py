@@ -121,7 +121,7 @@ class Site:
         scheme: str | None = None,
     ) -> Answer:
         """`path` as it is after decoding; a list as `body` comes in chunks, without a declared length."""
-        sent = [(b"host", (host or self.host).encode("latin-1"))]
+        sent = [(b"host", (self.host if host is None else host).encode("latin-1"))]
         pairs = headers.items() if isinstance(headers, Mapping) else headers
         sent += [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in pairs]
         if content_type is not None:
