@@ -72,7 +72,8 @@ def load(import_path: str) -> Loaded:
 
 
 def describe(import_path: str) -> str:
-    """What is served, in a few words for the terminal: `bundled example, 3 tools`. Raises Misconfigured."""
+    """What is served, in a few words for the terminal: `bundled example, 3 tools`. Raises Misconfigured as `load` does."""
+    load(import_path)
     name = "bundled example" if import_path == BUNDLED else import_path
     server = _import(import_path)
     if not isinstance(server, MCPServer) and not _is_fastmcp(server):

@@ -191,10 +191,11 @@ def test_the_bundled_comparison_shows_what_changed_within_bounds(serve: Serve, b
     ],
 )
 def test_what_cannot_be_served_is_refused_in_a_sentence(import_path: str, sentence: str) -> None:
-    with pytest.raises(Misconfigured) as refused:
-        loading.load(import_path)
-    assert sentence in str(refused.value)
-    assert "OVAUTH_MCP_SERVER" in str(refused.value)
+    for ask in (loading.load, loading.describe):
+        with pytest.raises(Misconfigured) as refused:
+            ask(import_path)
+        assert sentence in str(refused.value)
+        assert "OVAUTH_MCP_SERVER" in str(refused.value)
 
 
 @pytest.mark.parametrize(
