@@ -27,7 +27,7 @@ APPEND_SLASH = False  # a POST is never redirected
 
 INSTALLED_APPS = [
     "ovauth",
-    "django.contrib.admin",
+    "ovauth.apps.OvauthAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",

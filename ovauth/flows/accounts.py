@@ -89,6 +89,42 @@ def rotate_api_key(*, account: str, name: str) -> tuple[str, Ended]:
     return key, ended
 
 
+def revoke_api_key(*, key_pk: int) -> Ended | None:
+    """Ends one API key and every OAuth credential that it authorized; None when it had ended already."""
+    now = timezone.now()
+    with transaction.atomic():
+        if not ApiKey.objects.filter(pk=key_pk, revoked_at=None).update(revoked_at=now):
+            return None
+        key = ApiKey.objects.select_related("member__account").get(pk=key_pk)
+        ended = revocation.end_authorized_by_key(key, now, because="API key revoked")
+        audit.record("api_key.revoked", now=now, member=key.member, last_four=key.last_four)
+    return ended
+
+
+def change(*, account: str, name: str, role: Role, is_active: bool) -> None:
+    """Another role, or no way in any more. What was approved with more than that ends now, and for good.
+
+    Raises NotFound, and Conflict for the last one with the role root.
+    """
+    now = timezone.now()
+    with transaction.atomic():
+        member = _member(account, name)
+        was_role, was_active = Role(member.role), member.is_active
+        member.role, member.is_active = role, is_active
+        member.save(update_fields=["role", "is_active"])
+        if was_role >= Role.ROOT and was_active and not Member.objects.filter(role=Role.ROOT, is_active=True).exists():
+            raise Conflict("Somebody has to have the role root. Give it to another member first.")
+        if role < was_role:
+            revocation.end_above_role(member, role, now, because="role lowered")
+        if was_active and not is_active:
+            revocation.end_member(member, now, because="user deactivated")
+            audit.record("user.disabled", now=now, member=member)
+        if is_active and not was_active:
+            audit.record("user.enabled", now=now, member=member)
+        if role != was_role:
+            audit.record("user.role_changed", now=now, member=member, role=role.label)
+
+
 def set_password(*, account: str, name: str, password: str) -> None:
     """A new password: sessions opened with the old one end, and so does what they approved. Raises NotFound."""
     now = timezone.now()

@@ -108,6 +108,40 @@ def make(*, name: str, redirect_uris: Sequence[str], token_endpoint_auth_method:
     return _told(client, client_secret=secret)
 
 
+def change(
+    *,
+    client_id: str,
+    name: str,
+    redirect_uris: Sequence[str],
+    access_token_ttl: int | None,
+    acts_as_pk: int | None,
+) -> None:
+    """What an operator changes of a client: its name, where its codes go, how many seconds its access tokens live, and as
+    which member it acts by itself. Raises InvalidClient, InvalidRedirectUri and InvalidClientMetadata.
+    """
+    now = timezone.now()
+    with transaction.atomic():
+        client = Client.objects.filter(client_id=client_id).first()
+        if client is None:
+            raise InvalidClient(reason="no such client")
+        metadata = _read({**_document(client), "client_name": name, "redirect_uris": list(redirect_uris)})
+        client.name, client.redirect_uris = metadata.client_name, list(metadata.redirect_uris)
+        client.access_token_ttl, client.acts_as_id = access_token_ttl, acts_as_pk
+        client.save(update_fields=["name", "redirect_uris", "access_token_ttl", "acts_as"])
+        audit.record("client.updated", now=now, client=client)
+
+
+def remove(*, client_id: str) -> None:
+    """An operator deletes the client, and with it everything that it held. Raises InvalidClient."""
+    now = timezone.now()
+    with transaction.atomic():
+        client = Client.objects.filter(client_id=client_id).first()
+        if client is None:
+            raise InvalidClient(reason="no such client")
+        audit.record("client.deleted", now=now, client=client)
+        client.delete()
+
+
 def renew_secret(*, client_id: str) -> str:
     """A new secret for a client that has one, in clear; the old one stops working. Raises InvalidClient."""
     now = timezone.now()
@@ -222,6 +256,14 @@ def _managed(client_id: str, registration_access_token: str) -> Client:
     ):
         raise InvalidToken("The registration access token is not valid for this client.")
     return client
+
+
+def _document(client: Client) -> dict[str, object]:
+    """The client as it would describe itself. What a later rule no longer knows is left out, and stays as it is."""
+    return {
+        "grant_types": [kind for kind in client.grant_types if kind in GRANT_TYPES] or ["authorization_code"],
+        "token_endpoint_auth_method": client.token_endpoint_auth_method,
+    }
 
 
 def _told(client: Client, *, client_secret: str | None = None) -> Registration:

@@ -12,6 +12,7 @@ from ovauth.errors import NotFound
 from ovauth.flows import audit
 from ovauth.models import (
     AccessToken,
+    ApiKey,
     AuthorizationCode,
     Client,
     Grant,
@@ -19,6 +20,7 @@ from ovauth.models import (
     OneTimePassword,
     RefreshToken,
 )
+from ovauth.roles import Role
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,35 @@ def end_member(member: Member, now: datetime, *, because: str) -> Ended:
 def end_authorized_by_keys(member: Member, now: datetime, *, because: str) -> Ended:
     """Ends what the member's API keys authorized. For use inside a transaction."""
     return _end(Q(member=member, api_key__isnull=False), member, now, because=because)
+
+
+def end_authorized_by_key(key: ApiKey, now: datetime, *, because: str) -> Ended:
+    """Ends what one API key authorized. For use inside a transaction."""
+    return _end(Q(api_key=key), key.member, now, because=because)
+
+
+def end_above_role(member: Member, role: Role, now: datetime, *, because: str) -> Ended:
+    """Ends what was approved with a higher role, so that it stays dead after a promotion. For use inside a transaction."""
+    return _end(Q(member=member, role__gt=role), member, now, because=because)
+
+
+def revoke_grant(*, grant_pk: int, because: str = "revoked by an operator") -> bool:
+    """Ends one grant and all that it issued; False when it had ended already."""
+    now = timezone.now()
+    with transaction.atomic():
+        grant = Grant.objects.select_related("member__account", "client").filter(pk=grant_pk).first()
+        return grant is not None and end_grant(grant, now, because=because)
+
+
+def revoke_access_token(*, token_pk: int) -> bool:
+    """Ends one access token; False when it was revoked already."""
+    now = timezone.now()
+    with transaction.atomic():
+        if not AccessToken.objects.filter(pk=token_pk, revoked_at=None).update(revoked_at=now):
+            return False
+        token = AccessToken.objects.select_related("grant__member__account", "grant__client").get(pk=token_pk)
+        audit.record("token.revoked", now=now, member=token.grant.member, client=token.grant.client, grant=token.grant)
+    return True
 
 
 def revoke_user_tokens(*, account: str, name: str, because: str = "revoked by an operator") -> Ended:

@@ -1,0 +1,22 @@
+"""The admin's frame: signing in and out, and the password, are the console's."""
+
+from typing import Any
+
+from django.contrib.admin import AdminSite
+from django.http import HttpRequest, HttpResponseRedirect
+from django.urls import reverse
+
+
+class ConsoleAdminSite(AdminSite):
+    site_header = "ovauth administration"
+    site_title = "ovauth"
+    index_title = "Everything that is held here"
+    site_url = "/console/"
+    enable_nav_sidebar = True
+
+    def logout(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponseRedirect:  # type: ignore[override]
+        super().logout(request, extra_context)
+        return HttpResponseRedirect(reverse("console_login"))
+
+    def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponseRedirect:  # type: ignore[override]
+        return HttpResponseRedirect(reverse("console_password"))
