@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from ovauth import credentials
@@ -53,7 +53,11 @@ def create_user(*, account: str, name: str, role: Role, password: str | None = N
             member.set_unusable_password()
         else:
             member.set_password(password)
-        member.save(force_insert=True)
+        try:
+            with transaction.atomic():
+                member.save(force_insert=True)
+        except IntegrityError:  # somebody else did so just now
+            raise Conflict(f"The account {account} has a user {name} already.") from None
         key = _new_key(member, now)
         audit.record("user.created", now=now, member=member, role=role.label)
     return NewMember(account, name, role.label, key, member.sign_in_name)
@@ -136,7 +140,10 @@ def set_password(*, account: str, name: str, password: str) -> None:
 
 
 def _member(account: str, name: str) -> Member:
-    member = Member.objects.select_related("account").filter(account__name=account, name=name).first()
+    """The member, and nobody else's to change until the transaction ends: two rotations would leave two keys, and two
+    changes of the password count as one."""
+    rows = Member.objects.select_for_update(of=("self",), no_key=True).select_related("account")
+    member = rows.filter(account__name=account, name=name).first()
     if member is None:
         raise NotFound(f"The account {account} has no user {name}.")
     return member

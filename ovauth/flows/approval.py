@@ -191,10 +191,12 @@ def _decide(
     changes = {"decision": decision, "decided_at": now, "grant": grant}
     undecided = PendingAuthorization.objects.filter(pk=found.pk, decision=Decision.NONE, expires_at__gt=now)
     if not undecided.update(**changes, **({"expires_at": expires_at} if expires_at else {})):
-        found.refresh_from_db(fields=["decision", "expires_at"])
-        if found.decision == Decision.NONE:
+        decided = PendingAuthorization.objects.filter(pk=found.pk).values_list("decision", flat=True).first()
+        if decided is None:
+            raise NotFound("This request is unknown or has expired.")  # deleted meanwhile, with its client
+        if decided == Decision.NONE:
             raise Gone
-        raise Conflict(f"This request was already {found.decision}.")
+        raise Conflict(f"This request was already {decided}.")
 
 
 def _decided(status: Literal["approved", "denied"], found: PendingAuthorization) -> Decided:

@@ -1,11 +1,11 @@
 """Clients: registration (RFC 7591), its management (RFC 7592), and authentication at the token endpoint (RFC 6749 §2.3)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from django.conf import settings
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from ovauth import credentials
@@ -20,6 +20,8 @@ GRANT_TYPES = ("authorization_code", "refresh_token", "urn:ietf:params:oauth:gra
 MACHINE_GRANT_TYPE = "client_credentials"
 """Only for clients that an operator made and bound to a member."""
 AUTH_METHODS = ("none", "client_secret_basic", "client_secret_post")
+DELETIONS = 5
+"""How often the deletion of a client that is in use is tried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,20 +75,36 @@ def update(*, client_id: str, registration_access_token: str, document: object) 
     metadata = _read(document)
     now = timezone.now()
     with transaction.atomic():
-        client = _managed(client_id, registration_access_token)
+        # Locked, since every field is written: a block that came in between would be undone.
+        client = _managed(client_id, registration_access_token, lock=True)
         secret = _write(client, metadata)
-        client.save()
+        client.save(force_update=True)
         audit.record("client.updated", now=now, client=client)
     return _told(client, client_secret=secret)
 
 
 def delete(*, client_id: str, registration_access_token: str) -> None:
     """RFC 7592 §2.3: the client, and with it everything that it held. Raises InvalidToken."""
+    _delete(lambda: _managed(client_id, registration_access_token))
+
+
+def _delete(find: Callable[[], Client]) -> None:
+    """Deletes the client that `find` finds, and everything that it held.
+
+    What another request issues in the same moment refers to rows that are gone, so PostgreSQL refuses the commit. Then it
+    begins again, and that goes as well.
+    """
     now = timezone.now()
-    with transaction.atomic():
-        client = _managed(client_id, registration_access_token)
-        audit.record("client.deleted", now=now, client=client)
-        client.delete()
+    for attempt in range(1, DELETIONS + 1):
+        try:
+            with transaction.atomic():
+                client = find()
+                audit.record("client.deleted", now=now, client=client)
+                client.delete()
+            return
+        except IntegrityError:
+            if attempt == DELETIONS:
+                raise
 
 
 def make(*, name: str, redirect_uris: Sequence[str], token_endpoint_auth_method: str, scope: str = "") -> Registration:
@@ -247,8 +265,9 @@ def _write(client: Client, metadata: ClientMetadata) -> str | None:
     return secret
 
 
-def _managed(client_id: str, registration_access_token: str) -> Client:
-    client = Client.objects.filter(client_id=client_id).first()
+def _managed(client_id: str, registration_access_token: str, *, lock: bool = False) -> Client:
+    rows = Client.objects.select_for_update(no_key=True) if lock else Client.objects.all()
+    client = rows.filter(client_id=client_id).first()
     if (
         client is None
         or client.registration_digest is None

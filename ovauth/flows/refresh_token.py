@@ -96,7 +96,9 @@ def _successor(found: RefreshToken, plain: str, now: datetime) -> str | None:
         )
         return successor
     # Used before, perhaps this very moment by a twin: on PostgreSQL the failed consume waited for its commit.
-    used: Any = RefreshToken.objects.select_related("successor").get(pk=found.pk)
+    used: Any = RefreshToken.objects.select_related("successor").filter(pk=found.pk).first()
+    if used is None:
+        raise InvalidGrant(reason="the refresh token was deleted, with its client")
     within_grace = now < used.consumed_at + timedelta(seconds=settings.OVAUTH.refresh_grace)
     if used.successor is not None and (used.successor.consumed_at is None or within_grace):
         return credentials.unseal(used.sealed_successor, under=plain)
