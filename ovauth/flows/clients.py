@@ -151,13 +151,14 @@ def change(
 
 def remove(*, client_id: str) -> None:
     """An operator deletes the client, and with it everything that it held. Raises InvalidClient."""
-    now = timezone.now()
-    with transaction.atomic():
+
+    def find() -> Client:
         client = Client.objects.filter(client_id=client_id).first()
         if client is None:
             raise InvalidClient(reason="no such client")
-        audit.record("client.deleted", now=now, client=client)
-        client.delete()
+        return client
+
+    _delete(find)
 
 
 def renew_secret(*, client_id: str) -> str:
