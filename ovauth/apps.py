@@ -15,7 +15,7 @@ class OvauthConfig(AppConfig):
 
 class OvauthAdminConfig(admin_apps.AdminConfig):
     default = False  # named in the settings
-    default_site = "ovauth.admin.site.ConsoleAdminSite"
+    default_site = "ovauth.admin_site.ConsoleAdminSite"
 
     def ready(self) -> None:
         super().ready()

@@ -219,7 +219,7 @@ class AuthorizationCodes(Issued):
 
 @admin.register(PendingAuthorization)
 class Pending(base.Look):
-    list_display = ("client", "destination", "kind", "scope", "state", "ip", "created_at", "expires_at")
+    list_display = ("client", "destination", "kind", "scope", "standing", "ip", "created_at", "expires_at")
     list_select_related = ("client",)
     list_filter = ("kind", "decision")
     search_fields = ("client__name", "client__client_id")
@@ -230,7 +230,7 @@ class Pending(base.Look):
         "kind",
         "scope",
         "resource",
-        "state",
+        "standing",
         "ip",
         "user_agent",
         "created_at",
@@ -246,8 +246,8 @@ class Pending(base.Look):
     def destination(self, pending: PendingAuthorization) -> str:
         return redirect_uris.destination(pending.redirect_uri) if pending.redirect_uri else ""
 
-    @admin.display
-    def state(self, pending: PendingAuthorization) -> str:
+    @admin.display(description="state")  # the model's `state` is the client's, and nobody's business
+    def standing(self, pending: PendingAuthorization) -> str:
         if pending.decision:
             return str(pending.get_decision_display())
         return "expired" if base.expired(pending.expires_at) else "waiting"

@@ -1,4 +1,7 @@
-"""The admin's frame: signing in and out, and the password, are the console's."""
+"""The admin's frame: signing in and out, and the password, are the console's.
+
+Beside `ovauth.admin` and not in it: the frame has to exist before the pages are put into it.
+"""
 
 from typing import Any
 
