@@ -42,7 +42,17 @@ from ovauth.flows import (
     revocation,
 )
 from ovauth.flows.authority import Authority
-from ovauth.models import AccessToken, ApiKey, Client, Grant, Member, RefreshToken, Tally
+from ovauth.models import (
+    AccessToken,
+    ApiKey,
+    AuthorizationCode,
+    Client,
+    Grant,
+    Member,
+    PendingAuthorization,
+    RefreshToken,
+    Tally,
+)
 from ovauth.roles import Role
 from tests.conftest import CALLBACK, ISSUER, approved, begun, connected, person, redeemed, works
 
@@ -53,7 +63,7 @@ Outcome = dict[str, Any]
 ACCOUNT = "acme"
 
 
-def engine() -> str:
+def runs_on() -> str:
     return connection.vendor
 
 
@@ -78,27 +88,32 @@ def new_connection(*, client: str, user: str, by: str) -> dict[str, Any]:
     return asdict(connected(_client(client), _authority(user, by)))
 
 
+def key(*, user: str) -> int:
+    """The number of the user's one living API key."""
+    return int(ApiKey.objects.get(member__name=user, revoked_at=None).pk)
+
+
 def new_one_time_password(*, user: str) -> str:
     return approval.issue_one_time_password(authority=_authority(user, "key"))[0]
 
 
-def approve(*, user: str, by: str, pending: str) -> str:
+def approve(*, user: str, by: str | int, pending: str) -> str:
     return approval.approve(authority=_authority(user, by), pending_id=pending).status
 
 
-def deny(*, user: str, by: str, pending: str) -> str:
+def deny(*, user: str, by: str | int, pending: str) -> str:
     return approval.deny(authority=_authority(user, by), pending_id=pending).status
 
 
-def guess(*, user: str, ip: str) -> None:
-    approval.review(authority=_authority(user, "session"), code="AAAAAA", ip=ip)
+def guess(*, user: str) -> None:
+    approval.review(authority=_authority(user, "session"), code="AAA-AAA")
 
 
 def failures(*, key: str) -> int:
     return sum(Tally.objects.filter(key=key, expires_at__gt=timezone.now()).values_list("count", flat=True))
 
 
-def count(*, who: str) -> None:
+def fail(*, who: str) -> None:
     limits.count([(limits.CODE_BY_MEMBER, who), (limits.CODE_BY_ADDRESS, who)])
 
 
@@ -145,7 +160,7 @@ def change_password(*, user: str, password: str) -> None:
 
 
 def create_user(*, user: str) -> str:
-    return accounts.create_user(account=f"account-of-{user}", name=user, role=Role.USER).api_key
+    return accounts.create_user(account=ACCOUNT, name=user, role=Role.USER).api_key
 
 
 def password_epoch(*, user: str) -> int:
@@ -174,7 +189,16 @@ def is_known(*, client: str) -> bool:
 
 
 def is_blocked(*, client: str) -> bool:
-    return _client(client).blocked_at is not None
+    return Client.objects.get(client_id=client).blocked_at is not None
+
+
+def age(*, client: str) -> None:
+    """Everything of the client expires, but what can still be refreshed."""
+    past = timezone.now() - timedelta(seconds=1)
+    AccessToken.objects.filter(grant__client__client_id=client).update(expires_at=past)
+    PendingAuthorization.objects.filter(client__client_id=client).update(expires_at=past)
+    AuthorizationCode.objects.filter(grant__client__client_id=client).update(expires_at=past)
+    Grant.objects.filter(client__client_id=client).update(created_at=past - timedelta(days=2))
 
 
 def collect_garbage() -> None:
@@ -197,14 +221,16 @@ def rows(*, client: str) -> dict[str, int]:
 
 
 def _client(client_id: str) -> Client:
-    return Client.objects.get(client_id=client_id)
+    """As the token endpoint finds it, before the flow begins."""
+    return clients.authenticate(client_id=client_id, client_secret=None)
 
 
-def _authority(user: str, by: str) -> Authority:
+def _authority(user: str, by: str | int) -> Authority:
+    """By a session, by the living key, or by the key with that number, living or not."""
     member = Member.objects.get(name=user)
     if by == "session":
         return Authority(member.pk, password_epoch=member.password_epoch)
-    return Authority(member.pk, api_key_pk=ApiKey.objects.get(member=member, revoked_at=None).pk)
+    return Authority(member.pk, api_key_pk=by if isinstance(by, int) else key(user=user))
 
 
 # ------------------------------------------------------------------ the race
