@@ -131,13 +131,9 @@ class OfficialClient:
 
         async def callback() -> AuthorizationCodeResult:
             result = self.browser.result()
-            return AuthorizationCodeResult(
-                code=result.get("code", ""), state=result.get("state"), iss=result.get("iss")
-            )
+            return AuthorizationCodeResult(code=result.get("code", ""), state=result.get("state"), iss=result.get("iss"))
 
-        self.provider = OAuthClientProvider(
-            self.url, OAuthClientMetadata(**described), self.storage, redirect, callback
-        )
+        self.provider = OAuthClientProvider(self.url, OAuthClientMetadata(**described), self.storage, redirect, callback)
 
     @asynccontextmanager
     async def connected(self) -> AsyncIterator[Client]:

@@ -35,9 +35,7 @@ def text_of(result: Any) -> str:
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
 @pytest.mark.parametrize("method", ["none", "client_secret_basic", "client_secret_post"])
-def test_from_nothing_to_a_tool_call_and_back_to_nothing(
-    server: Server, operator: Person, mode: str, method: str
-) -> None:
+def test_from_nothing_to_a_tool_call_and_back_to_nothing(server: Server, operator: Person, mode: str, method: str) -> None:
     """401 → discovery → registration → authorize → page → approve → code → token → list → call → expiry → refresh →
     call → revoke → 401."""
     official = OfficialClient(server.url, operator.approve, mode=mode, token_endpoint_auth_method=method)
