@@ -27,7 +27,6 @@ from ovauth.errors import (
     Refusal,
     TooLarge,
     TooSlow,
-    Unauthenticated,
     Unavailable,
     UnsupportedMediaType,
     UntrustedRedirect,
@@ -69,6 +68,8 @@ def answer(request: HttpRequest, fault: Exception) -> HttpResponse:
     else:
         log.info("%s refused: %s", request.path, refusal.reason)
     response = _shaped(request, refusal)
+    if refusal.status == 401:
+        response["WWW-Authenticate"] = _challenge(refusal)
     if retry_after := getattr(refusal, "retry_after", None):
         response["Retry-After"] = str(retry_after)
     if isinstance(refusal, TooLarge | TooSlow):
@@ -129,24 +130,22 @@ def _oauth(refusal: Refusal) -> HttpResponse:
     body = {"error": _OAUTH_WORDS.get(refusal.code, refusal.code), "error_description": refusal.spoken}
     response = JsonResponse(body, status=refusal.status)
     response["Pragma"] = "no-cache"
-    return _challenging(response, refusal)
+    return response
 
 
 def _api(refusal: Refusal) -> HttpResponse:
     body = {"error": {"code": refusal.code, "message": refusal.description}}
-    return _challenging(JsonResponse(body, status=refusal.status), refusal)
+    return JsonResponse(body, status=refusal.status)
 
 
-def _challenging(response: HttpResponse, refusal: Refusal) -> HttpResponse:
+def _challenge(refusal: Refusal) -> str:
     """A 401 says how to do better (RFC 9110 §15.5.2, RFC 6749 §5.2, RFC 6750 §3)."""
     match refusal:
         case InvalidClient():
-            response["WWW-Authenticate"] = 'Basic realm="ovauth", charset="UTF-8"'
+            return 'Basic realm="ovauth", charset="UTF-8"'
         case InvalidToken():
-            response["WWW-Authenticate"] = 'Bearer realm="ovauth", error="invalid_token"'
-        case Unauthenticated():
-            response["WWW-Authenticate"] = 'Bearer realm="ovauth"'
-    return response
+            return 'Bearer realm="ovauth", error="invalid_token"'
+    return 'Bearer realm="ovauth"'
 
 
 def page(request: HttpRequest, refusal: Refusal) -> HttpResponse:
