@@ -391,3 +391,12 @@ class AuditEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.at:%Y-%m-%d %H:%M:%S} {self.event}"
+
+
+class DatabaseMark(models.Model):
+    """One row: where this database is at home. A copy says something else, and what it holds may have been revoked since."""
+
+    home = models.CharField(max_length=100)
+
+    def __str__(self) -> str:
+        return self.home
