@@ -17,7 +17,7 @@ from ninja import NinjaAPI
 
 from ovauth import wire
 from ovauth.errors import Conflict, Forbidden, Gone, InvalidRequest, NotFound, Refusal, UntrustedRedirect
-from ovauth.flows import approval, authorization
+from ovauth.flows import approval, authorization, pushed_request
 from ovauth.flows.authority import Authority
 from ovauth.flows.authorization import Destination, Waiting
 from ovauth.web import callers, review
@@ -60,8 +60,16 @@ def _authorize(request: HttpRequest) -> HttpResponse:
 
 def _sent(request: HttpRequest) -> Lenient:
     if request.method == "POST":
-        return wire.authorization_form(request.headers.get("content-type"), request.body)
-    return wire.authorization_request(request.META.get("QUERY_STRING", "").encode("latin-1", "replace"))
+        sent = wire.authorization_form(request.headers.get("content-type"), request.body)
+    else:
+        sent = wire.authorization_request(request.META.get("QUERY_STRING", "").encode("latin-1", "replace"))
+    request_uri = sent.one("request_uri")
+    if request_uri is None:
+        return sent
+    # What was pushed counts, and nothing beside it (RFC 9126 §4).
+    return wire.authorization_request(
+        pushed_request.take(client_id=sent.one("client_id"), request_uri=request_uri).encode("ascii")
+    )
 
 
 def _begin(request: HttpRequest, sent: Lenient, to: Destination, browser: str) -> str:
@@ -146,7 +154,6 @@ def _show(
         "here": here,
         "status_url": f"{reverse('code_page_status')}?{urlencode({'pending': waiting.pending_id})}",
         "sign_in_url": f"{reverse('console_login')}?{urlencode({'next': here})}",
-        "verify_url": request.build_absolute_uri(reverse("console_verify")),
         "seconds_left": seconds_left,
         "time_left": f"{seconds_left // 60} min {seconds_left % 60} s",
     }

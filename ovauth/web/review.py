@@ -1,10 +1,12 @@
 """What a person should know before deciding: who asks, where the answer goes, and what is odd about it."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Literal
 
 from django.conf import settings
 from django.http import HttpRequest
+from django.utils import timezone
 
 from ovauth.errors import InvalidRequest
 from ovauth.flows.authorization import Waiting
@@ -63,6 +65,7 @@ def context(request: HttpRequest, review: Review, acts_as: Caller | None, *, fau
         "acts_as": acts_as,
         "fault": fault,
         "your_ip": _ip(request),
+        "just_now": timezone.now() - review.waiting.created_at < timedelta(minutes=1),
         "browser_name": browser_name(review.waiting.user_agent),
         "idle_days": max(1, settings.OVAUTH.refresh_token_ttl // 86400),
     }
