@@ -155,6 +155,7 @@ class OneTimePassword(models.Model):
 class ClientOrigin(models.TextChoices):
     REGISTERED = "registered", "registered itself"
     MANUAL = "manual", "made by an operator"
+    DOCUMENT = "document", "described by its own document"
 
 
 class Client(models.Model):
@@ -183,6 +184,9 @@ class Client(models.Model):
     created_at = models.DateTimeField()
     last_used_at = models.DateTimeField(null=True, editable=False)
     blocked_at = models.DateTimeField(null=True, editable=False)
+    document_read_at = models.DateTimeField(null=True, editable=False, help_text="When its document was last good.")
+    document_due_at = models.DateTimeField(null=True, editable=False, help_text="When its document is to be read again.")
+    document_fault = models.CharField(max_length=300, blank=True, editable=False, help_text="Why its document ended it.")
 
     class Meta:
         indexes = [models.Index(fields=["origin", "last_used_at", "created_at"], name="client_reaping")]

@@ -49,12 +49,12 @@ def collect() -> dict[str, int]:
             ~_has(PendingAuthorization),
             created_at__lte=now - GRANT_KEPT,
         ),
-        # self-registered clients that nobody uses; a living grant keeps its client
+        # clients that came by themselves and that nobody uses; a living grant keeps its client
         "clients": Client.objects.filter(
             Q(last_used_at=None, created_at__lte=now - CLIENT_NEVER_USED) | Q(last_used_at__lte=now - CLIENT_UNUSED),
             ~Exists(Grant.objects.filter(client=OuterRef("pk"))),
             ~Exists(PendingAuthorization.objects.filter(client=OuterRef("pk"))),
-            origin=ClientOrigin.REGISTERED,
+            origin__in=(ClientOrigin.REGISTERED, ClientOrigin.DOCUMENT),
         ),
     }
     return {kind: _delete_in_batches(rows) for kind, rows in expired.items()}
