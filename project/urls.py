@@ -5,7 +5,7 @@ from django.urls import path
 from django.views.decorators.http import require_safe
 from django.views.generic import RedirectView
 
-from ovauth.web import authorize, console, faults, operations
+from ovauth.web import authorize, console, console_keys, faults, operations
 from ovauth.web.api import api
 from ovauth.web.oauth import api as oauth
 
@@ -18,6 +18,10 @@ urlpatterns = [
     path("console/logout", console.sign_out, name="console_logout"),
     path("console/password", console.password, name="console_password"),
     path("console/disconnect", console.disconnect, name="console_disconnect"),
+    path("console/keys", console_keys.keys, name="console_keys"),
+    path("console/otp", console_keys.one_time_password, name="console_otp"),
+    path("console/members", console_keys.members, name="console_members"),
+    path("console/members/disconnect", console_keys.disconnect_member, name="console_disconnect_member"),
     path("console/verify", console.verify, name="console_verify"),
     path("console/verify/decided", console.decided, name="console_decided"),
     path("admin/login/", console.admin_sign_in),  # before the admin's own

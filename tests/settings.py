@@ -10,6 +10,8 @@ for name in [name for name in os.environ if name.startswith("OVAUTH_")]:
 os.environ["OVAUTH_DATA_DIR"] = tempfile.mkdtemp(prefix="ovauth-tests-")
 atexit.register(shutil.rmtree, os.environ["OVAUTH_DATA_DIR"], ignore_errors=True)
 
+os.mkdir(os.path.join(os.environ["OVAUTH_DATA_DIR"], "static"))  # noqa: PTH102, PTH118 whitenoise warns where it is missing
+
 from ovauth import conf
 
 conf.Config.model_config["env_file"] = None

@@ -12,6 +12,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonRes
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 from ninja import NinjaAPI
 
@@ -155,9 +156,15 @@ def _show(
         "status_url": f"{reverse('code_page_status')}?{urlencode({'pending': waiting.pending_id})}",
         "sign_in_url": f"{reverse('console_login')}?{urlencode({'next': here})}",
         "seconds_left": seconds_left,
-        "time_left": f"{seconds_left // 60} min {seconds_left % 60} s",
+        "time_left": time_left(seconds_left),
     }
     return render(request, "ovauth/code.html", context, status=status)
+
+
+def time_left(seconds: int) -> str:
+    """“9 min 41 s”, as the page's script counts it down."""
+    minutes, rest = divmod(seconds, 60)
+    return " ".join(([_("%d min") % minutes] if minutes else []) + ([_("%d s") % rest]))
 
 
 def _act(request: HttpRequest, waiting: Waiting, browser: str | None) -> HttpResponse:

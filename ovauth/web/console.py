@@ -58,7 +58,7 @@ def home(request: HttpRequest) -> HttpResponse:
         "caller": caller,
         "mcp_url": settings.OVAUTH.resources(issuer_of(request))[0],
         "oauth_enabled": enabled,
-        "connections": connections.living(member_pk=_authority(request).member_pk) if enabled else [],
+        "connections": connections.living(member_pk=authority_of(request).member_pk) if enabled else [],
     }
     return render(request, "ovauth/console.html", context)
 
@@ -66,16 +66,21 @@ def home(request: HttpRequest) -> HttpResponse:
 @require_POST
 @signed_in
 def disconnect(request: HttpRequest) -> HttpResponse:
-    which = request.POST.get("connection", "")
-    if not (which.isascii() and which.isdigit() and len(which) < 19):
-        raise InvalidRequest("The form was not complete.")
     try:
-        ended = connections.disconnect(member_pk=_authority(request).member_pk, grant_pk=int(which))
+        ended = connections.disconnect(member_pk=authority_of(request).member_pk, grant_pk=connection_of(request))
     except NotFound as gone:
         messages.info(request, _(gone.description))
     else:
         messages.success(request, _("“%s” is disconnected. Its next request is refused.") % ended.client_name)
     return SeeOther(reverse("console"))
+
+
+def connection_of(request: HttpRequest) -> int:
+    """Which connection a form is about. Raises InvalidRequest."""
+    which = request.POST.get("connection", "")
+    if not (which.isascii() and which.isdigit() and len(which) < 19):
+        raise InvalidRequest("The form was not complete.")
+    return int(which)
 
 
 # ------------------------------------------------------------------ signing in and out
@@ -203,7 +208,7 @@ def _enter(request: HttpRequest, code: str = "", *, fault: str = "", status: int
 def _review(request: HttpRequest, code: str, *, fault: str = "", status: int = 200) -> HttpResponse:
     caller = callers.of_member(request.user)
     try:
-        waiting = approval.review(authority=_authority(request), code=code, ip=_ip(request))
+        waiting = approval.review(authority=authority_of(request), code=code, ip=_ip(request))
     except (NotFound, Conflict) as refusal:
         request.session.pop(CODE, None)
         return _enter(request, code[:MOST_OF_A_CODE], fault=refusal.description, status=_page_status(refusal))
@@ -213,7 +218,7 @@ def _review(request: HttpRequest, code: str, *, fault: str = "", status: int = 2
 
 
 def _decide(request: HttpRequest, code: str) -> HttpResponse:
-    authority, ip = _authority(request), _ip(request)
+    authority, ip = authority_of(request), _ip(request)
     try:
         match request.POST["action"]:
             case "deny":
@@ -261,7 +266,8 @@ def _on_this_origin(request: HttpRequest, url: str) -> str:
     return url if safe else ""
 
 
-def _authority(request: HttpRequest) -> Authority:
+def authority_of(request: HttpRequest) -> Authority:
+    """What the session may approve. Raises Forbidden."""
     authority = callers.of_member(request.user).authority
     if authority is None:
         raise Forbidden

@@ -1,0 +1,73 @@
+"""The console's pages about credentials: API keys, one-time passwords; and, for administrators, others' connections.
+
+What is shown once is the answer to the form itself: it is nowhere kept, so no later page could show it.
+"""
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from ovauth.errors import Forbidden, NotFound
+from ovauth.flows import accounts, api_keys, approval, connections
+from ovauth.roles import Role
+from ovauth.web import callers
+from ovauth.web.authorize import SeeOther, time_left
+from ovauth.web.callers import Caller
+from ovauth.web.console import authority_of, connection_of, signed_in
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@signed_in
+def keys(request: HttpRequest) -> HttpResponse:
+    """The keys; to rotate one first shows what will end, and then, once, the new key."""
+    caller, member_pk = callers.of_member(request.user), authority_of(request).member_pk
+    context = {"caller": caller, "keys": api_keys.living(member_pk=member_pk)}
+    match request.POST.get("action") if request.method == "POST" else None:
+        case "ask":
+            ending = [found for found in connections.living(member_pk=member_pk) if found.by_api_key]
+            return render(request, "ovauth/rotate.html", context | {"ending": ending})
+        case "rotate":
+            plain, ended = accounts.rotate_api_key(account=caller.account_id, name=caller.user_id)
+            return render(request, "ovauth/new_key.html", context | {"plain": plain, "ended": ended})
+    return render(request, "ovauth/keys.html", context)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@signed_in
+def one_time_password(request: HttpRequest) -> HttpResponse:
+    plain, seconds = "", 0
+    if request.method == "POST":
+        plain, seconds = approval.issue_one_time_password(authority=authority_of(request))
+    return render(request, "ovauth/one_time_password.html", {"plain": plain, "seconds_left": seconds, "time_left": time_left(seconds)})
+
+
+@require_safe
+@signed_in
+def members(request: HttpRequest) -> HttpResponse:
+    caller = _administrator(request)
+    found = connections.of_others(account=caller.account_id, member_pk=authority_of(request).member_pk)
+    return render(request, "ovauth/members.html", {"caller": caller, "connections": found})
+
+
+@require_POST
+@signed_in
+def disconnect_member(request: HttpRequest) -> HttpResponse:
+    caller = _administrator(request)
+    try:
+        ended = connections.disconnect_in_account(account=caller.account_id, grant_pk=connection_of(request))
+    except NotFound as gone:
+        messages.info(request, _(gone.description))
+    else:
+        said = _("“%(app)s” of %(owner)s is disconnected. Its next request is refused.")
+        messages.success(request, said % {"app": ended.client_name, "owner": ended.owner})
+    return SeeOther(reverse("console_members"))
+
+
+def _administrator(request: HttpRequest) -> Caller:
+    caller = callers.of_member(request.user)
+    if caller.role < Role.ADMIN:
+        raise Forbidden(_("This page is for the administrators of the account."))
+    return caller

@@ -1,0 +1,125 @@
+"""API keys, one-time passwords and other members' connections, in a browser without a screen."""
+
+import re
+from typing import Any
+
+import pytest
+from django.test import Client as Web
+
+from ovauth.flows import approval
+from ovauth.models import Client, Grant
+from tests.conftest import Person, begun, connected, works
+
+pytestmark = pytest.mark.django_db
+KEYS, OTP, MEMBERS = "/console/keys", "/console/otp", "/console/members"
+
+
+def signed_in(web: Web, person: Person) -> Web:
+    web.force_login(person.member)
+    return web
+
+
+def text(answer: Any) -> str:
+    assert answer.headers["cache-control"] == "no-store"
+    return str(answer.content.decode())
+
+
+@pytest.mark.parametrize("path", [KEYS, OTP, MEMBERS])
+def test_these_pages_are_for_people_who_are_signed_in(client: Web, path: str) -> None:
+    assert client.get(path)["location"].startswith("/console/login?next=")
+
+
+def test_nobody_makes_a_secret_without_being_signed_in(client: Web) -> None:
+    for path in (KEYS, OTP):
+        assert client.post(path, {"action": "rotate"})["location"].startswith("/console/login?next=")
+
+
+# ------------------------------------------------------------------ API keys
+
+
+def test_a_key_is_known_by_its_last_four_characters_only(client: Web, bob: Person) -> None:
+    shown = text(signed_in(client, bob).get(KEYS))
+    assert f"ovk_…{bob.api_key[-4:]}" in shown
+    assert bob.api_key not in shown
+
+
+def test_before_a_key_is_replaced_the_page_says_what_will_end(client: Web, bob: Person, client_app: Client) -> None:
+    by_key, by_session = connected(client_app, bob.by_key), connected(client_app, bob.by_session)
+    asked = text(signed_in(client, bob).post(KEYS, {"action": "ask"}))
+    assert "1 app that it approved" in asked
+    assert works(bob.api_key)
+
+    shown = text(client.post(KEYS, {"action": "rotate"}))
+    found = re.search(r"<code>(ovk_[\w-]+)</code>", shown)
+    assert found
+    assert works(found[1])
+    assert not works(bob.api_key)
+    assert not works(by_key.access_token)
+    assert works(by_session.access_token)
+    assert found[1] not in text(client.get(KEYS))
+
+
+def test_a_reload_of_the_page_replaces_nothing(client: Web, bob: Person) -> None:
+    signed_in(client, bob).get(KEYS, {"action": "rotate"})
+    client.post(KEYS, {"action": "something else"})
+    assert works(bob.api_key)
+
+
+def test_a_form_from_elsewhere_replaces_nothing(bob: Person) -> None:
+    strict = Web(enforce_csrf_checks=True)
+    strict.force_login(bob.member)
+    assert strict.post(KEYS, {"action": "rotate"}).status_code == 403
+    assert works(bob.api_key)
+
+
+# ------------------------------------------------------------------ one-time passwords
+
+
+def test_a_one_time_password_is_made_on_demand_and_works_on_a_code_page(
+    client: Web, bob: Person, client_app: Client
+) -> None:
+    assert "ABCDE" not in text(signed_in(client, bob).get(OTP))
+    found = re.search(r'data-code="([A-Z2-9]{5}-[A-Z2-9]{5})"', text(client.post(OTP)))
+    assert found
+    pending_id = begun(client_app)
+    approval.present_one_time_password(pending_id=pending_id, browser="browser", typed=found[1].lower())
+    authority = approval.authority_on_page(pending_id=pending_id, browser="browser")
+    assert authority is not None
+    assert authority.member_pk == bob.member.pk
+
+
+# ------------------------------------------------------------------ other members
+
+
+def test_an_administrator_sees_and_ends_what_others_of_the_account_connected(
+    client: Web, alice: Person, bob: Person, charlie: Person, client_app: Client
+) -> None:
+    ours, theirs, own = (connected(client_app, who.by_key) for who in (bob, charlie, alice))
+    page = text(signed_in(client, alice).get(MEMBERS))
+    assert "bob: Test client" in page
+    assert "charlie" not in page
+    assert page.count('name="connection"') == 1  # not her own either
+    grant = Grant.objects.get(member=bob.member)
+    answer = client.post("/console/members/disconnect", {"connection": grant.pk})
+    assert (answer.status_code, answer["location"]) == (303, MEMBERS)
+    assert "of bob is disconnected" in text(client.get(MEMBERS))
+    assert not works(ours.access_token)
+    foreign = Grant.objects.get(member=charlie.member)
+    client.post("/console/members/disconnect", {"connection": foreign.pk})
+    assert "had ended already" in text(client.get(MEMBERS))
+    assert works(theirs.access_token)
+    assert works(own.access_token)
+
+
+def test_a_user_sees_and_ends_nobody_elses(client: Web, alice: Person, bob: Person, client_app: Client) -> None:
+    pair = connected(client_app, alice.by_key)
+    assert signed_in(client, bob).get(MEMBERS).status_code == 403
+    grant = Grant.objects.get(member=alice.member)
+    assert client.post("/console/members/disconnect", {"connection": grant.pk}).status_code == 403
+    assert works(pair.access_token)
+
+
+@pytest.mark.parametrize("which", ["", "x", "-1", "1" * 30, "١"])
+def test_a_form_about_no_connection_is_refused(client: Web, alice: Person, which: str) -> None:
+    answer = signed_in(client, alice).post("/console/members/disconnect", {"connection": which})
+    assert answer.status_code == 400
