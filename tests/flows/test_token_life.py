@@ -1,11 +1,13 @@
 """The life of tokens, as Hypothesis lives it, against a model in plain Python: what the model says is dead is dead at the
 next request, and what it says lives, lives.
 
+Every life begins in the same world: two members, two clients, connections by key and by session, codes not yet redeemed.
 After every step every access token goes through `bearer` (SQL) and `Grant.why_dead` (Python), which must agree with the
-model and so with each other; every code and refresh token is peeked at, and every API key is tried.
+model and so with each other, and every API key is tried. At the end of a life every code and refresh token is asked for.
 """
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,9 +19,18 @@ from freezegun import freeze_time
 from freezegun.api import FrozenDateTimeFactory
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    multiple,
+    rule,
+    run_state_machine_as_test,
+)
 
 from ovauth import bearer
+from ovauth.credentials import digest
 from ovauth.errors import Forbidden, InvalidGrant, InvalidScope, InvalidToken, UntrustedRedirect
 from ovauth.flows import accounts, authorization_code, clients, garbage, refresh_token, revocation
 from ovauth.flows.authority import Authority
@@ -28,8 +39,8 @@ from ovauth.roles import Role
 from tests.conftest import CALLBACK, ISSUER, RESOURCE, approved, person, redeemed, works
 
 SETTINGS = settings(
-    max_examples=40,
-    stateful_step_count=40,
+    max_examples=50,
+    stateful_step_count=20,
     derandomize=True,
     deadline=None,
     database=None,
@@ -79,11 +90,7 @@ class Approval:
             and self.app.is_good
             and self.member.is_active
             and self.member.role >= self.role
-            and (
-                self.key == self.member.keys[-1]
-                if self.key
-                else self.password_changes == self.member.password_changes
-            )
+            and (self.key == self.member.keys[-1] if self.key else self.password_changes == self.member.password_changes)
         )
 
 
@@ -116,6 +123,71 @@ class Refresh:
     """The access tokens that came with it."""
 
 
+@dataclass(eq=False)
+class World:
+    members: list[Someone]
+    apps: list[App]
+    approvals: list[Approval] = field(default_factory=list)
+    codes: list[Code] = field(default_factory=list)
+    accesses: list[Access] = field(default_factory=list)
+    refreshes: list[Refresh] = field(default_factory=list)
+
+    def connect(self, app: App, member: Someone, by: str, scope: str) -> Refresh:
+        return self.redeem(self.approve(app, member, by, scope))
+
+    def approve(self, app: App, member: Someone, by: str, scope: str) -> Code:
+        plain = approved(app.client, authority(member, by), scope=scope)
+        key = member.keys[-1] if by == "key" else None
+        approval = Approval(app, member, member.role, scope, key, member.password_changes)
+        code = Code(plain, approval, timezone.now() + CODE)
+        self.approvals.append(approval)
+        self.codes.append(code)
+        return code
+
+    def redeem(self, code: Code) -> Refresh:
+        pair = redeemed(code.approval.app.client, code.plain)
+        code.is_used = True
+        return self.got(code.approval, pair)
+
+    def got(self, approval: Approval, pair: Any) -> Refresh:
+        token = Refresh(pair.refresh_token, approval, timezone.now() + REFRESH)
+        token.accesses.append(self.got_access(approval, pair))
+        self.refreshes.append(token)
+        return token
+
+    def got_access(self, approval: Approval, pair: Any) -> Access:
+        access = Access(pair.access_token, approval, pair.scope, timezone.now() + ACCESS)
+        self.accesses.append(access)
+        return access
+
+
+def authority(member: Someone, by: str) -> Authority:
+    row = Member.objects.get(name=member.name)
+    if by == "session":
+        return Authority(row.pk, password_epoch=row.password_epoch)
+    return Authority(row.pk, api_key_pk=ApiKey.objects.by_secret(member.keys[-1]).pk)
+
+
+def new_app(name: str) -> App:
+    made = clients.make(name=name, redirect_uris=[CALLBACK], token_endpoint_auth_method="none")
+    return App(Client.objects.get(client_id=made.client_id))
+
+
+def new_world() -> World:
+    person("default", "operator", Role.ROOT)  # somebody has to be
+    made = [person("acme", "alice", Role.ADMIN), person("acme", "bob", Role.USER)]
+    members = [Someone(one.member.name, Role(one.member.role), [one.api_key]) for one in made]
+    world = World(members, [new_app("One"), new_app("Two")])
+    (alice, bob), (one, two) = world.members, world.apps
+    world.connect(one, alice, "key", "mcp fs")
+    world.connect(two, alice, "session", "mcp")
+    world.connect(one, bob, "session", "mcp fs")
+    world.connect(two, bob, "key", "mcp")
+    world.approve(one, alice, "session", "mcp")
+    world.approve(two, bob, "key", "mcp fs")
+    return world
+
+
 # ------------------------------------------------------------------ the machine
 
 who = st.integers(0, 1)
@@ -125,9 +197,11 @@ ways = st.sampled_from(["flow", "table"])
 
 class TokenLife(RuleBasedStateMachine):
     codes = Bundle("codes")
-    refreshes = Bundle("refreshes")
+    firsts = Bundle("firsts")
+    """The first refresh token of each chain."""
 
     replay_reaches: str
+    first_day: World
     time: FrozenDateTimeFactory
 
     def __init__(self) -> None:
@@ -135,53 +209,42 @@ class TokenLife(RuleBasedStateMachine):
         self.time.move_to(START)
         self.everything = transaction.atomic()
         self.everything.__enter__()
-        made = [person("acme", "alice", Role.ADMIN), person("acme", "bob", Role.USER)]
-        person("default", "operator", Role.ROOT)  # somebody has to be
-        self.members = [Someone(one.member.name, Role(one.member.role), [one.api_key]) for one in made]
-        self.apps = [self._app(name) for name in ("One", "Two")]
-        self.approvals: list[Approval] = []
-        self.all_codes: list[Code] = []
-        self.all_accesses: list[Access] = []
-        self.all_refreshes: list[Refresh] = []
+        self.world = deepcopy(self.first_day)
 
     def teardown(self) -> None:
-        transaction.set_rollback(True)
-        self.everything.__exit__(None, None, None)
+        try:
+            self.at_the_end()
+        finally:
+            transaction.set_rollback(True)
+            self.everything.__exit__(None, None, None)
+
+    @initialize(target=codes)
+    def the_codes(self) -> Any:
+        return multiple(*self.world.codes)
+
+    @initialize(target=firsts)
+    def the_tokens(self) -> Any:
+        return multiple(*self.world.refreshes)
 
     # -------------------------------------------------------------- issue
 
-    @rule(target=codes, app=who, member=who, by=st.sampled_from(["key", "session"]), scope=st.sampled_from(["mcp", "mcp fs"]))
+    @rule(
+        target=codes, app=who, member=who, by=st.sampled_from(["key", "session"]), scope=st.sampled_from(["mcp", "mcp fs"])
+    )
     def approve(self, app: int, member: int, by: str, scope: str) -> Any:
-        to, someone = self.apps[app], self.members[member]
-        fresh = Member.objects.get(name=someone.name)
-        if by == "key":
-            authority = Authority(fresh.pk, api_key_pk=ApiKey.objects.by_secret(someone.keys[-1]).pk)
-        else:
-            authority = Authority(fresh.pk, password_epoch=fresh.password_epoch)
-        if not to.is_good:
-            with pytest.raises(UntrustedRedirect):
-                approved(to.client, authority, scope=scope)
-            return multiple()
-        if not someone.is_active:
-            with pytest.raises(Forbidden):
-                approved(to.client, authority, scope=scope)
-            return multiple()
-        plain = approved(to.client, authority, scope=scope)
-        key = someone.keys[-1] if by == "key" else None
-        approval = Approval(to, someone, someone.role, scope, key, someone.password_changes)
-        code = Code(plain, approval, timezone.now() + CODE)
-        self.approvals.append(approval)
-        self.all_codes.append(code)
-        return code
+        to, someone = self.world.apps[app], self.world.members[member]
+        if to.is_good and someone.is_active:
+            return self.world.approve(to, someone, by, scope)
+        with pytest.raises(Forbidden if to.is_good else UntrustedRedirect):
+            approved(to.client, authority(someone, by), scope=scope)
+        return multiple()
 
-    @rule(target=refreshes, code=codes)
+    @rule(target=firsts, code=codes)
     def redeem(self, code: Code) -> Any:
         approval = code.approval
         lives = approval.stands and timezone.now() < code.expires_at
         if lives and not code.is_used:
-            pair = redeemed(approval.app.client, code.plain)
-            code.is_used = True
-            return self._got(approval, pair)
+            return self.world.redeem(code)
         with pytest.raises(InvalidGrant):
             redeemed(approval.app.client, code.plain)
         if lives:
@@ -189,89 +252,78 @@ class TokenLife(RuleBasedStateMachine):
         return multiple()
 
     @rule(code=codes)
-    def a_stranger_redeems(self, code: Code) -> None:
+    def redeem_as_another_client_or_with_a_wrong_verifier(self, code: Code) -> None:
         with pytest.raises(InvalidGrant):
-            redeemed(self._other(code.approval.app), code.plain)
-
-    @rule(code=codes)
-    def redeem_with_a_wrong_verifier(self, code: Code) -> None:
+            redeemed(self._stranger(code), code.plain)
         with pytest.raises(InvalidGrant):
             redeemed(code.approval.app.client, code.plain, code_verifier="x" * 43)
 
     # -------------------------------------------------------------- refresh, retry, replay
 
-    @rule(target=refreshes, token=refreshes, narrowed=st.booleans())
-    def refresh(self, token: Refresh, narrowed: bool) -> Any:
+    @rule(first=firsts, back=st.integers(0, 2), narrowed=st.booleans())
+    def refresh(self, first: Refresh, back: int, narrowed: bool) -> None:
+        token = self._of_chain(first, back)
         approval, now = token.approval, timezone.now()
         scope = "mcp" if narrowed else None
         if not approval.stands or token.expires_at <= now:
             with pytest.raises(InvalidGrant):
-                self._rotate(token, scope)
-            return multiple()
-        if token.used_at is None:
-            pair = self._rotate(token, scope)
+                rotate(token, scope)
+        elif token.successor is None:
+            pair = rotate(token, scope)
+            assert pair.scope == (scope or approval.scope)
             token.used_at = now
-            token.successor = self._got(approval, pair)
-            return token.successor
-        assert token.successor is not None
-        if token.successor.used_at is None or now < token.used_at + GRACE:
-            pair = self._rotate(token, scope)
+            token.successor = self.world.got(approval, pair)
+        elif token.successor.used_at is None or (token.used_at and now < token.used_at + GRACE):
+            pair = rotate(token, scope)
             assert pair.refresh_token == token.successor.plain
-            token.successor.accesses.append(self._access(approval, pair))
-            return multiple()
-        with pytest.raises(InvalidGrant):
-            self._rotate(token, scope)
-        for other in self.approvals:
-            if other is approval or (self.replay_reaches == "user" and other.member is approval.member):
-                other.is_revoked = True
-        return multiple()
+            token.successor.accesses.append(self.world.got_access(approval, pair))
+        else:
+            with pytest.raises(InvalidGrant):
+                rotate(token, scope)
+            everything = self.replay_reaches == "user"
+            self._revoke(lambda other: other is approval or (everything and other.member is approval.member))
 
-    @rule(token=refreshes)
-    def refresh_for_more(self, token: Refresh) -> None:
+    @rule(first=firsts, back=st.integers(0, 2))
+    def ask_for_more_or_as_another_client(self, first: Refresh, back: int) -> None:
+        token = self._of_chain(first, back)
         lives = token.approval.stands and timezone.now() < token.expires_at
         with pytest.raises(InvalidScope if lives else InvalidGrant):
-            self._rotate(token, "mcp fs admin")
-
-    @rule(token=refreshes)
-    def a_stranger_refreshes(self, token: Refresh) -> None:
+            rotate(token, "mcp fs admin")
+        stranger = self._stranger(token)
         with pytest.raises(InvalidGrant):
-            refresh_token.rotate(
-                client=self._other(token.approval.app), refresh_token=token.plain, issuer=ISSUER
-            )
+            refresh_token.rotate(client=stranger, refresh_token=token.plain, issuer=ISSUER)
+        revocation.revoke(client=stranger, token=token.plain)
+        revocation.revoke(client=stranger, token=token.accesses[-1].plain)
 
     # -------------------------------------------------------------- ends
 
-    @rule(token=refreshes)
-    def revoke_access(self, token: Refresh) -> None:
+    @rule(first=firsts, back=st.integers(0, 2))
+    def revoke_access(self, first: Refresh, back: int) -> None:
+        token = self._of_chain(first, back)
         access = token.accesses[-1]
         revocation.revoke(client=token.approval.app.client, token=access.plain)
         access.is_revoked = True
 
-    @rule(token=refreshes)
-    def revoke_refresh(self, token: Refresh) -> None:
+    @rule(first=firsts, back=st.integers(0, 2))
+    def revoke_refresh(self, first: Refresh, back: int) -> None:
+        token = self._of_chain(first, back)
         revocation.revoke(client=token.approval.app.client, token=token.plain)
         token.approval.is_revoked |= not token.is_collected
 
-    @rule(token=refreshes)
-    def a_stranger_revokes(self, token: Refresh) -> None:
-        stranger = self._other(token.approval.app)
-        revocation.revoke(client=stranger, token=token.plain)
-        revocation.revoke(client=stranger, token=token.accesses[-1].plain)
-
     @rule(member=who)
     def rotate_key(self, member: int) -> None:
-        someone = self.members[member]
+        someone = self.world.members[member]
         someone.keys.append(accounts.rotate_api_key(account="acme", name=someone.name)[0])
 
     @rule(member=who)
     def change_password(self, member: int) -> None:
-        someone = self.members[member]
+        someone = self.world.members[member]
         accounts.set_password(account="acme", name=someone.name, password="another-long-password")
         someone.password_changes += 1
 
     @rule(member=who, role=st.sampled_from([Role.USER, Role.ADMIN, Role.ROOT]), way=ways)
     def change_role(self, member: int, role: Role, way: str) -> None:
-        someone = self.members[member]
+        someone = self.world.members[member]
         if way == "table":
             Member.objects.filter(name=someone.name).update(role=role)
         else:
@@ -281,7 +333,7 @@ class TokenLife(RuleBasedStateMachine):
 
     @rule(member=who, is_active=st.booleans(), way=ways)
     def change_activity(self, member: int, is_active: bool, way: str) -> None:
-        someone = self.members[member]
+        someone = self.world.members[member]
         if way == "table":
             Member.objects.filter(name=someone.name).update(is_active=is_active)
         else:
@@ -291,20 +343,20 @@ class TokenLife(RuleBasedStateMachine):
 
     @rule(member=who)
     def revoke_user(self, member: int) -> None:
-        someone = self.members[member]
+        someone = self.world.members[member]
         revocation.revoke_user_tokens(account="acme", name=someone.name)
         self._revoke(lambda approval: approval.member is someone)
 
     @rule(app=who, blocked=st.booleans())
     def block(self, app: int, blocked: bool) -> None:
-        clients.block(self.apps[app].client, timezone.now(), blocked=blocked)
-        self.apps[app].is_blocked = blocked
+        clients.block(self.world.apps[app].client, timezone.now(), blocked=blocked)
+        self.world.apps[app].is_blocked = blocked
 
     @rule(app=who)
     def delete_client(self, app: int) -> None:
-        clients.remove(client_id=self.apps[app].client.client_id)
-        self.apps[app].is_deleted = True
-        self.apps[app] = self._app("Another")
+        clients.remove(client_id=self.world.apps[app].client.client_id)
+        self.world.apps[app].is_deleted = True
+        self.world.apps[app] = new_app("Another")
 
     @rule(seconds=st.sampled_from(SPANS))
     def time_passes(self, seconds: int) -> None:
@@ -313,7 +365,7 @@ class TokenLife(RuleBasedStateMachine):
     @rule()
     def collect_garbage(self) -> None:
         garbage.collect()
-        for token in self.all_refreshes:
+        for token in self.world.refreshes:
             token.is_collected |= token.expires_at <= timezone.now()
 
     # -------------------------------------------------------------- what must hold
@@ -321,62 +373,54 @@ class TokenLife(RuleBasedStateMachine):
     @invariant()
     def access_tokens_live_and_die_as_the_model_says(self) -> None:
         now = timezone.now()
-        rows = AccessToken.objects.select_related("grant__client", "grant__member", "grant__api_key")
-        for access in self.all_accesses:
-            lives = not access.is_revoked and access.approval.stands and now < access.expires_at
-            assert identified(access.plain) == (
-                (access.approval.member.name, access.approval.role.label, tuple(access.scope.split())) if lives else None
+        found = AccessToken.objects.select_related("grant__client", "grant__member", "grant__api_key")
+        rows = {bytes(row.digest): row for row in found}
+        for access in self.world.accesses:
+            approval = access.approval
+            lives = not access.is_revoked and approval.stands and now < access.expires_at
+            told = (approval.member.name, approval.role.label, tuple(access.scope.split())) if lives else None
+            assert identified(access.plain) == told
+            row = rows.get(digest(access.plain))
+            assert lives == (
+                row is not None and row.revoked_at is None and now < row.expires_at and row.grant.why_dead() is None
             )
-            row = rows.by_secret(access.plain)
-            told = row is not None and row.revoked_at is None and now < row.expires_at and row.grant.why_dead() is None
-            assert told == lives, row and row.grant.why_dead()
-
-    @invariant()
-    def codes_and_refresh_tokens_live_and_die_as_the_model_says(self) -> None:
-        now = timezone.now()
-        for code in self.all_codes:
-            peeked: Any = authorization_code.peek(client=code.approval.app.client, code=code.plain)
-            assert (peeked is not None) == (code.approval.stands and now < code.expires_at)
-        for token in self.all_refreshes:
-            peeked = refresh_token.peek(client=token.approval.app.client, refresh_token=token.plain)
-            assert (peeked is not None) == (token.approval.stands and now < token.expires_at)
 
     @invariant()
     def the_newest_key_of_an_active_member_works_and_no_other(self) -> None:
-        for someone in self.members:
+        for someone in self.world.members:
             for key in someone.keys:
                 assert works(key) == (key == someone.keys[-1] and someone.is_active)
+
+    def at_the_end(self) -> None:
+        now = timezone.now()
+        for code in self.world.codes:
+            peeked: Any = authorization_code.peek(client=code.approval.app.client, code=code.plain)
+            assert (peeked is not None) == (code.approval.stands and now < code.expires_at)
+        for token in self.world.refreshes:
+            peeked = refresh_token.peek(client=token.approval.app.client, refresh_token=token.plain)
+            assert (peeked is not None) == (token.approval.stands and now < token.expires_at)
 
     # -------------------------------------------------------------- means
 
     @staticmethod
-    def _app(name: str) -> App:
-        made = clients.make(name=name, redirect_uris=[CALLBACK], token_endpoint_auth_method="none")
-        return App(Client.objects.get(client_id=made.client_id))
+    def _of_chain(first: Refresh, back: int) -> Refresh:
+        """The newest token of the chain, or that many before it."""
+        chain = [first]
+        while chain[-1].successor is not None:
+            chain.append(chain[-1].successor)
+        return chain[max(0, len(chain) - 1 - back)]
 
-    def _other(self, app: App) -> Client:
-        return next(other.client for other in self.apps if other is not app)
+    def _stranger(self, held: Code | Refresh) -> Client:
+        return next(app.client for app in self.world.apps if app is not held.approval.app)
 
-    def _revoke(self, which: Any) -> None:
-        for approval in self.approvals:
+    def _revoke(self, which: Callable[[Approval], bool]) -> None:
+        for approval in self.world.approvals:
             approval.is_revoked |= which(approval)
 
-    def _got(self, approval: Approval, pair: Any) -> Refresh:
-        token = Refresh(pair.refresh_token, approval, timezone.now() + REFRESH)
-        token.accesses.append(self._access(approval, pair))
-        self.all_refreshes.append(token)
-        return token
 
-    def _access(self, approval: Approval, pair: Any) -> Access:
-        assert set(pair.scope.split()) <= set(approval.scope.split())
-        access = Access(pair.access_token, approval, pair.scope, timezone.now() + ACCESS)
-        self.all_accesses.append(access)
-        return access
-
-    @staticmethod
-    def _rotate(token: Refresh, scope: str | None) -> Any:
-        client = token.approval.app.client
-        return refresh_token.rotate(client=client, refresh_token=token.plain, scope=scope, issuer=ISSUER)
+def rotate(token: Refresh, scope: str | None) -> Any:
+    client = token.approval.app.client
+    return refresh_token.rotate(client=client, refresh_token=token.plain, scope=scope, issuer=ISSUER)
 
 
 def identified(secret: str) -> tuple[str, str, tuple[str, ...]] | None:
@@ -394,5 +438,6 @@ def test_what_the_model_says_is_dead_is_dead_and_what_it_says_lives_lives(
 ) -> None:
     configure(replay_revokes=reaches)
     with freeze_time(START, ignore=["asyncio", "uvicorn"]) as frozen:
-        machine = type("TokenLife", (TokenLife,), {"replay_reaches": reaches, "time": frozen})
+        facts = {"replay_reaches": reaches, "time": frozen, "first_day": new_world()}
+        machine = type("TokenLife", (TokenLife,), facts)
         run_state_machine_as_test(machine, settings=SETTINGS)

@@ -35,12 +35,13 @@ from ovauth.flows import (
     approval,
     authorization,
     clients,
-    connections as apps,
     garbage,
     limits,
+    one_time_password,
     refresh_token,
     revocation,
 )
+from ovauth.flows import connections as apps
 from ovauth.flows.authority import Authority
 from ovauth.models import (
     AccessToken,
@@ -94,7 +95,7 @@ def key(*, user: str) -> int:
 
 
 def new_one_time_password(*, user: str) -> str:
-    return approval.issue_one_time_password(authority=_authority(user, "key"))[0]
+    return one_time_password.issue(authority=_authority(user, "key"))[0]
 
 
 def approve(*, user: str, by: str | int, pending: str) -> str:
