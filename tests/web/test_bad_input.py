@@ -106,20 +106,22 @@ def endpoints(alice: Person, client_app: Client, site: Site) -> dict[str, Endpoi
 
 
 @pytest.fixture
-def refuses(site: Site, rows: Callable[[], Rows], caplog: pytest.LogCaptureFixture) -> Callable[..., Answer]:
-    """Asks, and sees to it that the answer is a refusal in shape, that no row changed, and that nothing broke inside."""
+def refuses(
+    endpoints: dict[str, Endpoint], site: Site, rows: Callable[[], Rows], caplog: pytest.LogCaptureFixture
+) -> Iterator[Callable[..., Answer]]:
+    """Asks, and sees to it that the answer is a refusal in shape, that nothing broke inside, and that at the end of the
+    test every row is as it was."""
+    before = rows()
 
     def ask(endpoint: Endpoint, **more: Any) -> Answer:
-        before = rows()
-        caplog.clear()
         answer = endpoint.ask(site, **more)
         assert_refused(answer, endpoint.shape)
         assert answer.status < 500
-        assert rows() == before
         assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
         return answer
 
-    return ask
+    yield ask
+    assert rows() == before
 
 
 # ------------------------------------------------------------------ the table: endpoints × faults
@@ -217,7 +219,7 @@ def test_too_much(endpoints: dict[str, Endpoint], refuses: Callable[..., Answer]
 
 @pytest.mark.parametrize("name", DOCUMENTS)
 @pytest.mark.parametrize(
-    "value", [1, -1, 0.5, 10**400, True, False, [], {}, [[]], [None], {"a": None}, ["x", 1], ["a"] * 5000], ids=repr
+    "value", [1, -1, 0.5, 10**100, True, False, [], {}, [[]], [None], {"a": None}, ["x", 1], ["a"] * 5000], ids=repr
 )
 def test_the_wrong_type(endpoints: dict[str, Endpoint], refuses: Callable[..., Answer], name: str, value: Any) -> None:
     endpoint = endpoints[name]
