@@ -18,6 +18,8 @@ from ovauth.models import AuditEvent, Client, Grant, Member
 
 log = logging.getLogger("ovauth.audit")
 
+EXPORTED = tuple(field.attname for field in AuditEvent._meta.fields)
+
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
@@ -75,3 +77,13 @@ def record(
         "detail": detail,
     }
     transaction.on_commit(lambda: log.info(event, extra={"audit": told}))
+
+
+def events(*, since: datetime | None = None, until: datetime | None = None) -> Iterator[dict[str, Any]]:
+    """The events from `since` on and before `until`, oldest first, field by field; a few at a time, however many."""
+    rows = AuditEvent.objects.order_by("at", "pk")
+    if since is not None:
+        rows = rows.filter(at__gte=since)
+    if until is not None:
+        rows = rows.filter(at__lt=until)
+    return rows.values(*EXPORTED).iterator(chunk_size=1000)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from ovauth.credentials import Kind
@@ -18,6 +18,8 @@ from ovauth.models import (
     Grant,
     Member,
     OneTimePassword,
+    PendingAuthorization,
+    PushedRequest,
     RefreshToken,
 )
 from ovauth.roles import Role
@@ -110,14 +112,29 @@ def revoke_user_tokens(*, account: str, name: str, because: str = "revoked by an
         return end_member(member, now, because=because)
 
 
-def _end(which: Q, member: Member, now: datetime, *, because: str) -> Ended:
-    grants = Grant.objects.filter(which, revoked_at=None)
+def end_everything(now: datetime, *, because: str) -> Ended:
+    """Ends every grant of everybody, and whatever could still become one. For use inside a transaction."""
+    grants = Grant.objects.filter(revoked_at=None)
+    ended = _living(grants, now)
+    OneTimePassword.objects.filter(consumed_at=None).update(consumed_at=now)
+    PushedRequest.objects.filter(consumed_at=None).update(consumed_at=now)
+    PendingAuthorization.objects.filter(expires_at__gt=now).update(expires_at=now)
+    grants.update(revoked_at=now, revoked_because=because)
+    return ended
+
+
+def _living(grants: QuerySet[Grant], now: datetime) -> Ended:
     living = {"grant__in": grants, "expires_at__gt": now}
-    ended = Ended(
+    return Ended(
         authorization_codes=AuthorizationCode.objects.filter(**living, consumed_at=None).count(),
         access_tokens=AccessToken.objects.filter(**living, revoked_at=None).count(),
         refresh_tokens=RefreshToken.objects.filter(**living, consumed_at=None).count(),
     )
+
+
+def _end(which: Q, member: Member, now: datetime, *, because: str) -> Ended:
+    grants = Grant.objects.filter(which, revoked_at=None)
+    ended = _living(grants, now)
     OneTimePassword.objects.filter(member=member, consumed_at=None).update(consumed_at=now)
     count = grants.update(revoked_at=now, revoked_because=because)
     audit.record("user.tokens_revoked", now=now, member=member, because=because, grants=count)

@@ -19,11 +19,15 @@ from django.db import connection
 from django.db.migrations.loader import MigrationLoader
 
 from ovauth.conf import VERSION
-from ovauth.flows import readiness
+from ovauth.flows import readiness, restoration
+from ovauth.flows.restoration import Restored
 from ovauth.management.failure import Failed
+from ovauth.models import DatabaseMark
 
 ADVISORY_LOCK: Final = 0x6F76_6175  # “ovau”
 COLLECTED: Final = ".collected"
+TOLD: Final = "restored"
+"""A file of this name in the data folder is the operator's word that the database was restored."""
 
 
 @contextmanager
@@ -78,6 +82,28 @@ def _refuse_newer() -> None:
             f"The database is newer than this program (it has {newer[-1]}; this is ovauth {VERSION}). "
             "Start the version that migrated it, or restore the copy from before."
         )
+
+
+def settle() -> Restored | None:
+    """Ends what a restored database holds, before anybody is answered; None when it was not restored.
+
+    A copy made by `backup` is recognised, and so is a PostgreSQL dump. Other ways leave no trace: there the operator tells.
+    """
+    word = settings.OVAUTH.data_dir / TOLD
+    with turn():
+        restored = restoration.settle(home=_home(), told=word.exists())
+        word.unlink(missing_ok=True)
+    return restored
+
+
+def _home() -> str:
+    """Stays the same when a data folder moves; differs after `pg_restore`, which makes its tables anew."""
+    if connection.vendor != "postgresql":
+        return connection.vendor
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT %s::regclass::oid", [DatabaseMark._meta.db_table])
+        (table,) = cursor.fetchone()
+    return f"postgresql, table {table}"
 
 
 def collect_static() -> bool:

@@ -26,7 +26,7 @@ from ovauth.conf import VERSION
 from ovauth.flows import accounts, garbage
 from ovauth.flows.accounts import NewMember
 from ovauth.management import preparation
-from ovauth.management.command import OvauthCommand
+from ovauth.management.command import OvauthCommand, counted
 from ovauth.management.failure import Failed
 from ovauth.resource import loading
 
@@ -103,6 +103,11 @@ class Command(OvauthCommand):
             self.stdout.write(f"created   {_folder()}, {', '.join(created)}")
         elif created:
             self.stdout.write(f"prepared  {', '.join(created)}")
+        if restored := preparation.settle():
+            self.stdout.write(
+                f"restored  this database is {restored.mark or 'restored, you said'}: ended {counted(restored.ended)}, "
+                "and every session. API keys, users and clients are as they were then: repeat what you changed since"
+            )
         with preparation.turn():
             return accounts.create_first_operator(self._show_operator)
 

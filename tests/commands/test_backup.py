@@ -1,0 +1,261 @@
+"""A copy is taken while people work, and putting it back gives nobody what was taken from them since."""
+
+import os
+import shutil
+import socket
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import anyio
+import httpx2
+import psycopg
+import pytest
+
+from tests.databases import NotHere, database_url
+from tests.journeys.people import Browser, OfficialClient, Person
+from tests.serving import Server, manage, running
+
+ACCOUNT = "default"
+CAME_BACK = r"^restored  this database is (.+): ended "
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path) -> Path:
+    return tmp_path / "data"
+
+
+def free_port() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return str(listener.getsockname()[1])
+
+
+def connect(server: Server, api_key: str) -> OfficialClient:
+    """A client that has come the whole way, with the tokens that it holds."""
+    official = OfficialClient(server.url, Person(server.url, api_key).approve)
+
+    async def journey() -> None:
+        async with official.connected() as client:
+            await client.list_tools()
+
+    anyio.run(journey)
+    assert official.storage.tokens is not None
+    return official
+
+
+def begin(server: Server) -> Browser:
+    """A browser whose request waits for somebody's decision."""
+    callback = "http://127.0.0.1:33418/callback"
+    registered = httpx2.post(f"{server.url}/register", json={"redirect_uris": [callback]}).json()
+    browser = Browser(server.url)
+    asked = {
+        "response_type": "code",
+        "client_id": registered["client_id"],
+        "redirect_uri": callback,
+        "code_challenge": "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM",
+        "code_challenge_method": "S256",
+    }
+    assert browser.open(f"/authorize?{httpx2.QueryParams(asked)}").status_code == 200
+    return browser
+
+
+def opens(server: Server, credential: str) -> bool:
+    """Whether a credential opens /mcp."""
+    answer = httpx2.post(
+        f"{server.url}/mcp",
+        json={"jsonrpc": "2.0", "id": 1, "method": "ping"},
+        headers={"Authorization": f"Bearer {credential}", "Accept": "application/json, text/event-stream"},
+    )
+    return answer.status_code != 401
+
+
+def refreshes(server: Server, official: OfficialClient) -> bool:
+    tokens, info = official.storage.tokens, official.storage.client_info
+    assert tokens is not None
+    assert info is not None
+    sent = {"grant_type": "refresh_token", "refresh_token": str(tokens.refresh_token), "client_id": str(info.client_id)}
+    if info.client_secret:
+        sent["client_secret"] = info.client_secret
+    answer = httpx2.post(f"{server.url}/token", data=sent)
+    assert answer.status_code in (200, 400), answer.text
+    return answer.status_code == 200
+
+
+def restore(copy: Path, data_dir: Path) -> None:
+    """As docs/operating.md says it."""
+    for name in ("ovauth.sqlite3", "ovauth.sqlite3-wal", "ovauth.sqlite3-shm"):
+        (data_dir / name).unlink(missing_ok=True)
+    shutil.copy(copy, data_dir / "ovauth.sqlite3")
+
+
+def test_a_copy_taken_while_people_work_is_of_one_moment_and_stops_nobody(data_dir: Path, tmp_path: Path) -> None:
+    copies = [tmp_path / f"copy{number}.sqlite3" for number in range(3)]
+    with running(data_dir=data_dir) as server:
+        done = threading.Event()
+        statuses: list[int] = []
+
+        def work() -> None:
+            # each registration writes two rows in one transaction: a client, and the event that tells of it
+            while not done.is_set():
+                document = {"client_name": "Busy", "redirect_uris": ["http://127.0.0.1:1/callback"]}
+                statuses.append(httpx2.post(f"{server.url}/register", json=document, timeout=20).status_code)
+
+        workers = [threading.Thread(target=work) for _ in range(3)]
+        for worker in workers:
+            worker.start()
+        try:
+            counts = []
+            for copy in copies:
+                said = server.manage("backup", str(copy))
+                assert str(copy) in said
+                counts.append(rows(copy))
+        finally:
+            done.set()
+            for worker in workers:
+                worker.join(30)
+    assert set(statuses) == {201}
+    for clients, events in counts:
+        assert clients == events
+    assert counts[0][0] < counts[1][0] < counts[2][0], "nobody worked between the copies"
+
+
+def rows(copy: Path) -> tuple[int, int]:
+    with closing(sqlite3.connect(copy)) as database:
+        assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        (clients,) = database.execute("SELECT count(*) FROM ovauth_client").fetchone()
+        (events,) = database.execute("SELECT count(*) FROM ovauth_auditevent WHERE event = 'client.registered'").fetchone()
+    return clients, events
+
+
+def test_nothing_that_was_revoked_since_the_copy_comes_back_with_it(data_dir: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.sqlite3"
+    port = ("--port", free_port())  # the same issuer each time: a token is bound to it
+    with running(data_dir=data_dir, args=port) as server:
+        key = server.operator_api_key
+        official = connect(server, key)
+        tokens = official.storage.tokens
+        assert tokens is not None
+        waiting = begin(server)
+        with closing(sqlite3.connect(data_dir / "ovauth.sqlite3")) as database, database:
+            database.execute("INSERT INTO django_session VALUES ('s', '', '2999-01-01')")
+        server.manage("backup", str(copy))
+        assert opens(server, tokens.access_token)
+        server.manage("revoke_user_tokens", "operator", "--account", ACCOUNT)
+        assert not opens(server, tokens.access_token)
+        # and the process dies without a word, so the journal of the old database lies there
+        server.process.kill()
+        server.process.wait(10)
+    assert (data_dir / "ovauth.sqlite3-wal").exists()
+
+    restore(copy, data_dir)
+    with running(data_dir=data_dir, args=port) as server:
+        said = server.waits_for(CAME_BACK)[1]
+        assert said.startswith("a copy of 20")
+        assert "1 access token, 1 refresh token" in server.output()
+        assert not opens(server, tokens.access_token)
+        assert not refreshes(server, official)
+        assert waiting.status().status_code == 410
+        assert Person(server.url, key).decide(waiting.code).status_code == 404
+        with closing(sqlite3.connect(data_dir / "ovauth.sqlite3")) as database:
+            assert database.execute("SELECT count(*) FROM django_session").fetchone() == (0,)
+        assert '"event": "database.restored"' in server.manage("export_audit")
+        # people and keys are there, and everybody can connect again
+        assert opens(server, key)
+        again = connect(server, key).storage.tokens
+        assert again is not None
+    with running(data_dir=data_dir, args=port) as server:
+        assert "restored" not in server.output(), "once is enough"
+        assert opens(server, again.access_token)
+
+
+def test_a_data_folder_that_moves_keeps_every_connection_unless_the_operator_tells(data_dir: Path, tmp_path: Path) -> None:
+    with running(data_dir=data_dir) as server:
+        env = {"OVAUTH_PUBLIC_BASE_URL": server.url}
+        tokens = connect(server, server.operator_api_key).storage.tokens
+        assert tokens is not None
+    moved = tmp_path / "elsewhere" / "data"
+    shutil.copytree(data_dir, moved)
+    with running(data_dir=moved, env=env) as server:
+        assert "restored" not in server.output()
+        assert opens(server, tokens.access_token)
+    (moved / "restored").touch()
+    with running(data_dir=moved, env=env) as server:
+        server.waits_for(CAME_BACK)
+        assert not opens(server, tokens.access_token)
+        assert not (moved / "restored").exists()
+
+
+def test_a_copy_is_its_owners_alone_and_never_written_over(data_dir: Path, tmp_path: Path) -> None:
+    assert manage("create_user", "a", "--account", "a", "--role", "user", data_dir=data_dir).returncode == 0
+    copy = tmp_path / "copy.sqlite3"
+    first = manage("backup", str(copy), data_dir=data_dir)
+    assert (first.returncode, first.stderr) == (0, "")
+    assert copy.stat().st_mode & 0o777 == 0o600
+    before = copy.read_bytes()
+    again = manage("backup", str(copy), data_dir=data_dir)
+    assert (again.returncode, again.stdout) == (2, "")
+    assert again.stderr == f"{copy} exists already. Name a file that does not.\n"
+    assert copy.read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["copy.sqlite3", "data"]
+
+
+def test_a_copy_that_cannot_be_made_leaves_nothing(data_dir: Path, tmp_path: Path) -> None:
+    nothing = manage("backup", str(tmp_path / "copy"), data_dir=data_dir)
+    assert (nothing.returncode, nothing.stdout) == (2, "")
+    assert nothing.stderr.startswith("There is no database at ")
+    assert not (data_dir / "ovauth.sqlite3").exists()
+
+    manage("create_user", "a", "--account", "a", "--role", "user", data_dir=data_dir)
+    nowhere = manage("backup", str(tmp_path / "no" / "copy"), data_dir=data_dir)
+    assert nowhere.returncode == 2
+    assert nowhere.stderr.endswith("cannot be written (No such file or directory). Name a file in a folder that can.\n")
+
+    with (data_dir / "ovauth.sqlite3").open("r+b") as database:
+        database.seek(4096)
+        database.write(os.urandom(16 * 4096))
+    broken = manage("backup", str(tmp_path / "copy"), data_dir=data_dir)
+    assert broken.returncode == 2
+    assert "could not be made" in broken.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
+# ------------------------------------------------------------------ PostgreSQL
+
+
+@pytest.fixture
+def postgresql() -> Iterator[str]:
+    try:
+        with database_url("postgresql") as url:
+            assert url is not None
+            yield url
+    except NotHere as why:
+        pytest.skip(str(why))
+
+
+def test_a_restored_dump_is_noticed_since_its_tables_are_new(data_dir: Path, tmp_path: Path, postgresql: str) -> None:
+    env = {"DATABASE_URL": postgresql}
+    with running(data_dir=data_dir, env=env) as server:
+        env["OVAUTH_PUBLIC_BASE_URL"] = server.url
+        tokens = connect(server, server.operator_api_key).storage.tokens
+        assert tokens is not None
+    with running(data_dir=data_dir, env=env) as server:
+        assert "restored" not in server.output()
+        assert opens(server, tokens.access_token)
+    with psycopg.connect(postgresql) as database:
+        # what pg_restore --clean does to a table: the same rows in a new one
+        database.execute("CREATE TABLE dumped (LIKE ovauth_databasemark INCLUDING ALL)")
+        database.execute("INSERT INTO dumped SELECT * FROM ovauth_databasemark")
+        database.execute("DROP TABLE ovauth_databasemark")
+        database.execute("ALTER TABLE dumped RENAME TO ovauth_databasemark")
+    with running(data_dir=data_dir, env=env) as server:
+        server.waits_for(CAME_BACK)
+        assert not opens(server, tokens.access_token)
+
+    # and a copy is made by PostgreSQL's own means
+    done = manage("backup", str(tmp_path / "copy"), data_dir=data_dir, env=env)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("The database is PostgreSQL.")
+    assert "pg_dump" in done.stderr
+    assert not (tmp_path / "copy").exists()
