@@ -1,6 +1,7 @@
 """Who is calling? An API key or an OAuth token in a header, or a console session in a cookie: exactly one of them."""
 
 from dataclasses import dataclass
+from typing import Any, Final
 
 from django.conf import settings
 from django.http import HttpRequest
@@ -11,6 +12,9 @@ from ovauth.errors import Forbidden, Unauthenticated
 from ovauth.flows.authority import Authority
 from ovauth.roles import Role
 from ovauth.web.public_origin import issuer_of
+
+API_KEY: Final = "ovauth.api_key"
+"""Where a session that was opened with an API key names its row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,18 +58,26 @@ def _of_session(request: HttpRequest) -> Caller:
     member = request.user
     if not member.is_authenticated:
         raise Unauthenticated
-    # Kept before the check looks for its token in the form: a body is read once.
-    _ = request.body
     if check_csrf(request) is not None:
         raise Forbidden("The CSRF token is missing or wrong.")
-    return of_member(member)
+    return of_session(request)
 
 
-def of_member(member) -> Caller:  # type: ignore[no-untyped-def]  # models are not for this room
-    """The signed-in member of a console session."""
+def of_session(request: HttpRequest) -> Caller:
+    """Who is signed in to the console, with the authority of what opened the session: a password, or an API key."""
+    member: Any = request.user  # its class is not for this room
+    key: int | None = request.session.get(API_KEY)
+    return _of_member(member, Authority(member.pk, key, member.password_epoch if key is None else None))
+
+
+def of_authority(authority: Authority) -> Caller:
+    """Whom an authority stands for. Raises Forbidden when it no longer stands."""
+    return _of_member(authority.prove(), authority)
+
+
+def _of_member(member: Any, authority: Authority) -> Caller:
     lowest = settings.OVAUTH.lowest_roles
     scopes = tuple(name for name, role in lowest.items() if role <= member.role)
-    authority = Authority(member.pk, password_epoch=member.password_epoch)
     return Caller(member.account.name, member.name, Role(member.role), scopes, authority)
 
 
