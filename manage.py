@@ -2,6 +2,7 @@
 """Every command of ovauth: `uv run manage.py serve` is the main one."""
 
 import os
+import signal
 import sys
 
 from django.core.management import execute_from_command_line
@@ -12,3 +13,6 @@ if __name__ == "__main__":
         execute_from_command_line(sys.argv)
     except KeyboardInterrupt:
         sys.exit(130)
+elif __name__ == "__mp_main__":
+    # A worker of `serve`. Ctrl-C reaches every process of the terminal; the parent tells its workers when to end.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -6,6 +6,7 @@ No secret reaches either. The filter here is the last net, not the first: nothin
 import logging
 import re
 import sys
+from contextlib import suppress
 from typing import Any, Final
 
 SECRET: Final = re.compile(r"ov(at|rt|ac|dc|k|cs|reg)_[A-Za-z0-9_-]+")
@@ -49,8 +50,10 @@ class Story(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         line = sentence(record.__dict__.get("audit", {}))
         if line:
-            sys.stdout.write(f"{self.time(record)}  {CONTROL.sub('�', line)}\n")
-            sys.stdout.flush()
+            # Whoever read this may have gone (`serve | head`): the request that is told of goes on.
+            with suppress(OSError, ValueError):
+                sys.stdout.write(f"{self.time(record)}  {SECRET.sub(r'ov\1_…', CONTROL.sub('�', line))}\n")
+                sys.stdout.flush()
 
     @staticmethod
     def time(record: logging.LogRecord) -> str:

@@ -287,7 +287,7 @@ def test_a_blocked_client_is_refused_until_it_is_unblocked(admin: Browser, clien
 def test_deleting_a_client_ends_everything_that_it_held(admin: Browser, client_app: Client, bob: Person) -> None:
     token = connected(client_app, bob.by_key).access_token
     url = reverse("admin:ovauth_client_delete", args=[client_app.pk])
-    assert b"access token: 1" in admin.get(url).content
+    assert b"Access token: 1" in admin.get(url).content
     assert admin.post(url, {"post": "yes"}).status_code == 302
     assert not works(token)
     assert not Grant.objects.exists()

@@ -65,7 +65,7 @@ class Command(OvauthCommand):
         first = self._prepare()
         self._tell_where(config.public_base_url or config.issuer or _reachable(here), serves, first=first)
 
-        threading.Thread(target=_keep_house, name="housekeeping", daemon=True).start()
+        threading.Thread(target=keep_house, args=(threading.Event(),), name="housekeeping", daemon=True).start()
         threading.Thread(target=self._announce, args=(here, listener), name="ready", daemon=True).start()
         self._run(listener, workers)
 
@@ -170,10 +170,7 @@ class Command(OvauthCommand):
         else:
             serving.load()
             server = Server(serving)
-            with suppress(KeyboardInterrupt):
-                # uvicorn raises the signal again when it has finished; it has done its work by then.
-                signal.signal(signal.SIGTERM, lambda *_: None)
-                server.run([listener])
+            server.run([listener])
             answered = server.started
         if not answered:
             raise Failed("The server could not start. What it said is above.")
@@ -187,9 +184,10 @@ class Server(uvicorn.Server):
             if sig == signal.SIGINT:
                 os._exit(STOPPED_AT_ONCE)
             return
-        _say_stopping()
+        # Not handed on to uvicorn, which would raise the signal again in the end, and the exit status would be another one.
+        self.should_exit = True
         _stop_in_any_case()
-        super().handle_exit(sig, frame)
+        _say_stopping()
 
 
 class Supervisor(Multiprocess):
@@ -204,9 +202,9 @@ class Supervisor(Multiprocess):
     def _signalled(self, number: int, frame: FrameType | None) -> None:
         if not self.told_to_stop:
             self.told_to_stop = True
-            _say_stopping()
-            _stop_in_any_case(self._kill_all)
             self.signal_queue.append(number)
+            _stop_in_any_case(self._kill_all)
+            _say_stopping()
         elif number == signal.SIGINT:
             self._kill_all()
             os._exit(STOPPED_AT_ONCE)
@@ -234,13 +232,12 @@ def _stop_in_any_case(before: Any = None) -> None:
     timer.start()
 
 
-def _keep_house() -> None:
-    """Collects what has expired, for as long as the process lives. Never ends it."""
-    pause = threading.Event()
-    while not pause.wait(HOUSEKEEPING):
+def keep_house(stop: threading.Event, every: float = HOUSEKEEPING) -> None:
+    """Collects what has expired, until `stop`, every so many seconds. Whatever fails, it goes on: people are served."""
+    while not stop.wait(every):
         try:
             garbage.collect()
-        except Exception as error:  # whatever it is, people want to be served
+        except Exception as error:
             log.warning("collecting what has expired failed, and is tried again: %s: %s", type(error).__name__, error)
         finally:
             connection.close()
