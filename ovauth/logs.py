@@ -50,9 +50,10 @@ class Story(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         line = sentence(record.__dict__.get("audit", {}))
         if line:
+            told = SECRET.sub(r"ov\1_…", CONTROL.sub("�", line))
             # Whoever read this may have gone (`serve | head`): the request that is told of goes on.
             with suppress(OSError, ValueError):
-                sys.stdout.write(f"{self.time(record)}  {SECRET.sub(r'ov\1_…', CONTROL.sub('�', line))}\n")
+                sys.stdout.write(f"{self.time(record)}  {told}\n")
                 sys.stdout.flush()
 
     @staticmethod
