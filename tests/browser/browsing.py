@@ -46,7 +46,7 @@ class Complaints(list[str]):
 
     def _heard(self, kind: str, text: str) -> None:
         # A status of 400 or 410 and a scheme that nothing here opens are what the tests ask for.
-        if kind == "error" and "Failed to load resource" not in text and "Failed to launch" not in text:
+        if kind == "error" and not text.startswith(("Failed to load resource", "Not allowed to launch")):
             self.append(text)
 
 
@@ -93,9 +93,15 @@ class Listener:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 parts = urlsplit(self.path)
-                if parts.path == "/callback":
+                if parts.path in ("/callback", "/hop"):
                     kept.append(parameters(self.path) | {"referer": self.headers.get("Referer", "")})
                     arrived.set()
+                if parts.path == "/hop":
+                    self.send_response(307)
+                    self.send_header("Location", "hopping-app://callback")
+                    self.send_header("Content-Length", "0")
+                    self.end_headers()
+                    return
                 self.send_response(200)
                 self.send_header("Content-Type", "text/html")
                 self.end_headers()
