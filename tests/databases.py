@@ -1,4 +1,4 @@
-"""Databases of a real server's kind for tests: a file for SQLite, and a PostgreSQL: what pip brought, or what DATABASE_URL names.
+"""Databases of a real server's kind, for tests: a SQLite file, and a PostgreSQL that pip brought or DATABASE_URL names.
 
 Named by the URLs that `DATABASE_URL` takes; None is SQLite in the data folder of whoever is started with it.
 """
