@@ -10,7 +10,12 @@ from contextlib import suppress
 from typing import Any, Final
 
 SECRET: Final = re.compile(r"ov(at|rt|ac|dc|k|cs|reg)_[A-Za-z0-9_-]+")
-CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+def speakable(text: str) -> str:
+    """A text that somebody else wrote, in one line that any stream can take."""
+    return CONTROL.sub("�", text)
 
 
 class Redacting(logging.Formatter):
@@ -20,7 +25,7 @@ class Redacting(logging.Formatter):
         return SECRET.sub(r"ov\1_…", super().format(record))
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 logging's name
-        record.message = CONTROL.sub("�", record.message)
+        record.message = speakable(record.message)
         return super().formatMessage(record)
 
 
@@ -50,7 +55,7 @@ class Story(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         line = sentence(record.__dict__.get("audit", {}))
         if line:
-            told = SECRET.sub(r"ov\1_…", CONTROL.sub("�", line))
+            told = SECRET.sub(r"ov\1_…", speakable(line))
             # Whoever read this may have gone (`serve | head`): the request that is told of goes on.
             with suppress(OSError, ValueError):
                 sys.stdout.write(f"{self.time(record)}  {told}\n")

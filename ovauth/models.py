@@ -244,7 +244,7 @@ class Grant(models.Model):
         if self.api_key is not None:
             return "the API key that authorized it is gone" if self.api_key.revoked_at else None
         if self.password_epoch is None:
-            return None if self.client.acts_as_id == self.member_id else "the operator no longer binds the client to this user"
+            return None if self.client.acts_as_id == self.member_id else "the client is no longer bound to this user"
         return None if self.password_epoch == self.member.password_epoch else "the password changed since the approval"
 
 

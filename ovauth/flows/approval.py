@@ -13,10 +13,10 @@ from django.utils import timezone
 
 from ovauth import credentials
 from ovauth.errors import Conflict, Forbidden, Gone, InvalidRequest, NotFound
-from ovauth.flows import audit, authorization, limits
+from ovauth.flows import audit, authorization, limits, one_time_password
 from ovauth.flows.authority import Authority
 from ovauth.flows.authorization import Waiting
-from ovauth.models import Grant, OneTimePassword, PendingAuthorization
+from ovauth.models import Grant, PendingAuthorization
 from ovauth.rules import display_text, scopes
 
 Decision = PendingAuthorization.Decision
@@ -95,25 +95,6 @@ def cancel(*, pending_id: str, browser: str | None) -> None:
 # ------------------------------------------------------------------ one-time passwords
 
 
-def issue_one_time_password(*, authority: Authority) -> tuple[str, int]:
-    """A one-time password that stands for the authority's member: in clear, grouped for reading, and its life in
-    seconds. Raises Forbidden when the authority no longer stands."""
-    now = timezone.now()
-    plain = credentials.one_time_password()
-    ttl = settings.OVAUTH.otp_ttl
-    with transaction.atomic():
-        member = authority.prove()
-        OneTimePassword.objects.create(
-            member=member,
-            digest=_otp_digest(plain),
-            api_key_id=authority.api_key_pk,
-            password_epoch=authority.password_epoch,
-            expires_at=now + timedelta(seconds=ttl),
-        )
-        audit.record("otp.issued", now=now, member=member)
-    return credentials.grouped(plain), ttl
-
-
 def present_one_time_password(*, pending_id: str, browser: str | None, typed: str, ip: str = "") -> None:
     """Spends the one-time password on this request: from now on its owner may decide it in this browser.
 
@@ -122,15 +103,13 @@ def present_one_time_password(*, pending_id: str, browser: str | None, typed: st
     now = timezone.now()
     counted = ((limits.OTP_BY_PENDING, pending_id), (limits.OTP_BY_ADDRESS, ip))
     limits.check(counted)
-    plain = credentials.normalise(typed, credentials.OTP_LENGTH)
     with transaction.atomic():
         pending = _of_this_browser(pending_id, browser)
-        found = OneTimePassword.objects.filter(digest=_otp_digest(plain or ""), expires_at__gt=now).first()
-        spent = found is not None and OneTimePassword.objects.consume(found.pk, now)
-        if found is not None and spent:
-            PendingAuthorization.objects.filter(pk=pending.pk).update(one_time_password=found)
-            audit.record("otp.used", now=now, member=found.member, client=pending.client)
-    if not spent:
+        spent = one_time_password.spend(typed, now)
+        if spent is not None:
+            PendingAuthorization.objects.filter(pk=pending.pk).update(one_time_password=spent)
+            audit.record("otp.used", now=now, member=spent.member, client=pending.client)
+    if spent is None:
         limits.count(counted)
         raise NotFound("This one-time password is wrong, used or expired.")
 
@@ -138,11 +117,7 @@ def present_one_time_password(*, pending_id: str, browser: str | None, typed: st
 def authority_on_page(*, pending_id: str, browser: str | None) -> Authority | None:
     """Who may decide this request in this browser without being signed in: the owner of the one-time password given."""
     given = _of_this_browser(pending_id, browser).one_time_password
-    return None if given is None else Authority(given.member_id, given.api_key_id, given.password_epoch)
-
-
-def _otp_digest(plain: str) -> bytes:
-    return credentials.keyed_digest(settings.SECRET_KEY, "one-time password", plain)
+    return None if given is None else one_time_password.authority_of(given)
 
 
 # ------------------------------------------------------------------ finding and deciding

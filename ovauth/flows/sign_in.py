@@ -1,9 +1,17 @@
-"""Signing in to the console: failures are counted, never the victim locked out (see `limits`)."""
+"""Signing in to the console: failures are counted, never the victim locked out (see `limits`).
 
+By a password, or by an API key or one-time password; then the session can do no more than what opened it, and ends with it.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db import transaction
 from django.utils import timezone
 
-from ovauth.flows import audit, limits
-from ovauth.models import Member
+from ovauth.errors import Forbidden, NotFound
+from ovauth.flows import audit, limits, one_time_password
+from ovauth.models import ApiKey, Member
 
 Counted = tuple[tuple[limits.Limit, str], ...]
 
@@ -21,6 +29,51 @@ def failed(*, name: str, ip: str) -> None:
 
 def succeeded(*, member: Member) -> None:
     audit.record("login.succeeded", now=timezone.now(), member=member)
+
+
+@dataclass(frozen=True, slots=True)
+class BySecret:
+    """Who signs in without a password. `api_key_pk` is the key that the session hangs on, if it is one."""
+
+    member: Member
+    api_key_pk: int | None
+
+
+def by_secret(*, secret: str, ip: str) -> BySecret:
+    """The owner of an API key, or of a one-time password, which is spent.
+
+    Raises NotFound for whatever does not work, TooManyRequests for a guesser.
+    """
+    check(name="", ip=ip)
+    now = timezone.now()
+    found = _of_api_key(secret.strip()) or _of_one_time_password(secret, now)
+    if found is None or not found.member.is_active:
+        failed(name="", ip=ip)
+        raise NotFound("This API key or one-time password is wrong, used or expired.")
+    return found
+
+
+def stands(*, api_key_pk: int) -> bool:
+    """Whether the API key that a session hangs on still works."""
+    return ApiKey.objects.filter(pk=api_key_pk, revoked_at=None).exists()
+
+
+def _of_api_key(secret: str) -> BySecret | None:
+    key = ApiKey.objects.select_related("member__account").filter(revoked_at=None).by_secret(secret)
+    return BySecret(key.member, key.pk) if key else None
+
+
+def _of_one_time_password(typed: str, now: datetime) -> BySecret | None:
+    with transaction.atomic():
+        spent = one_time_password.spend(typed, now)
+        if spent is None:
+            return None
+        try:
+            member = one_time_password.authority_of(spent).prove()
+        except Forbidden:  # what asked for it works no more
+            return None
+        audit.record("otp.used", now=now, member=member)
+    return BySecret(member, spent.api_key_id)
 
 
 def _counted(name: str, ip: str) -> Counted:

@@ -5,7 +5,7 @@ from ninja import NinjaAPI
 
 from ovauth import wire
 from ovauth.errors import Forbidden, InvalidRequest, NotFound
-from ovauth.flows import approval, revocation
+from ovauth.flows import approval, one_time_password, revocation
 from ovauth.roles import Role
 from ovauth.web import callers, faults
 
@@ -60,7 +60,7 @@ def pending(request: HttpRequest, pending_id: str) -> HttpResponse:
 @api.post("/auth/otp")
 def otp(request: HttpRequest) -> HttpResponse:
     _, authority = callers.approver(request)
-    plain, ttl = approval.issue_one_time_password(authority=authority)
+    plain, ttl = one_time_password.issue(authority=authority)
     response = JsonResponse({"otp": plain, "expires_in": ttl})
     response["Cache-Control"] = "no-store"
     return response

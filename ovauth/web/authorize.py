@@ -147,7 +147,7 @@ def _show(
 ) -> HttpResponse:
     here = _address(waiting)
     seconds_left = max(0, int((waiting.expires_at - timezone.now()).total_seconds()))
-    acts_as = callers.of_member(authority.prove()) if authority is not None else None
+    acts_as = callers.of_authority(authority) if authority is not None else None
     context = review.context(request, review.of(request, waiting, here=True), acts_as, fault=fault) | {
         "may_decide": acts_as is not None,
         "by_one_time_password": acts_as is not None and not request.user.is_authenticated,
@@ -209,7 +209,7 @@ def _hand_over(request: HttpRequest, waiting: Waiting, browser: str | None) -> H
 def _authority_here(request: HttpRequest, pending_id: str, browser: str | None) -> Authority | None:
     """The person signed in on this browser, or else the owner of the one-time password that was given on the page."""
     if request.user.is_authenticated:
-        return callers.of_member(request.user).authority
+        return callers.of_session(request).authority
     return approval.authority_on_page(pending_id=pending_id, browser=browser)
 
 

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 from django.conf import settings
 from django.contrib import messages
-from django.contrib.auth import logout, update_session_auth_hash
+from django.contrib.auth import login, logout, update_session_auth_hash
 from django.contrib.auth.forms import AuthenticationForm, PasswordChangeForm
 from django.contrib.auth.views import LoginView
 from django.http import HttpRequest, HttpResponse
@@ -52,7 +52,7 @@ def signed_in(view: View) -> View:
 @require_safe
 @signed_in
 def home(request: HttpRequest) -> HttpResponse:
-    caller = callers.of_member(request.user)
+    caller = callers.of_session(request)
     enabled = settings.OVAUTH.enabled
     context = {
         "caller": caller,
@@ -104,13 +104,33 @@ class SignIn(LoginView):
     http_method_names = ("get", "head", "post")
 
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        if "secret" in request.POST:
+            return self._by_secret(request)
         # Counted before any password is looked at, so that a locked guesser learns nothing. Raises TooManyRequests.
         sign_in.check(**self._who())
         return super().post(request, *args, **kwargs)
 
     def form_valid(self, form: AuthenticationForm) -> HttpResponse:
         answer = super().form_valid(form)
-        sign_in.succeeded(member=form.get_user())
+        self.request.session.pop(callers.API_KEY, None)
+        return self._signed_in(form.get_user(), answer)
+
+    def _by_secret(self, request: HttpRequest) -> HttpResponse:
+        """By an API key, on which the session then hangs, or by a one-time password."""
+        try:
+            found = sign_in.by_secret(secret=request.POST["secret"], ip=_ip(request))
+        except NotFound as wrong:
+            context = self.get_context_data(form=self.authentication_form(request))
+            return self.render_to_response(context | {"secret_fault": _(wrong.description)}, status=400)
+        login(request, found.member, backend="django.contrib.auth.backends.ModelBackend")
+        if found.api_key_pk is None:
+            request.session.pop(callers.API_KEY, None)
+        else:
+            request.session[callers.API_KEY] = found.api_key_pk
+        return self._signed_in(found.member, SeeOther(self.get_success_url()))
+
+    def _signed_in(self, member: Any, answer: HttpResponse) -> HttpResponse:
+        sign_in.succeeded(member=member)
         self.request.session.set_expiry(None)  # it may have begun as the short one of a code
         answer.status_code = 303
         return answer
@@ -161,7 +181,7 @@ def password(request: HttpRequest) -> HttpResponse:
     member: Any = request.user  # its class is not for this room
     form = PasswordChangeForm(member, request.POST if request.method == "POST" else None)
     if request.method == "POST" and form.is_valid():
-        caller = callers.of_member(member)
+        caller = callers.of_session(request)
         accounts.set_password(account=caller.account_id, name=caller.user_id, password=form.cleaned_data["new_password1"])
         member.refresh_from_db()
         update_session_auth_hash(request, member)
@@ -206,7 +226,7 @@ def _enter(request: HttpRequest, code: str = "", *, fault: str = "", status: int
 
 
 def _review(request: HttpRequest, code: str, *, fault: str = "", status: int = 200) -> HttpResponse:
-    caller = callers.of_member(request.user)
+    caller = callers.of_session(request)
     try:
         waiting = approval.review(authority=authority_of(request), code=code, ip=_ip(request))
     except (NotFound, Conflict) as refusal:
@@ -268,7 +288,7 @@ def _on_this_origin(request: HttpRequest, url: str) -> str:
 
 def authority_of(request: HttpRequest) -> Authority:
     """What the session may approve. Raises Forbidden."""
-    authority = callers.of_member(request.user).authority
+    authority = callers.of_session(request).authority
     if authority is None:
         raise Forbidden
     return authority

@@ -11,7 +11,8 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from ovauth.errors import Forbidden, NotFound
-from ovauth.flows import accounts, api_keys, approval, connections
+from ovauth.flows import accounts, api_keys, connections
+from ovauth.flows import one_time_password as otp
 from ovauth.roles import Role
 from ovauth.web import callers
 from ovauth.web.authorize import SeeOther, time_left
@@ -23,7 +24,7 @@ from ovauth.web.console import authority_of, connection_of, signed_in
 @signed_in
 def keys(request: HttpRequest) -> HttpResponse:
     """The keys; to rotate one first shows what will end, and then, once, the new key."""
-    caller, member_pk = callers.of_member(request.user), authority_of(request).member_pk
+    caller, member_pk = callers.of_session(request), authority_of(request).member_pk
     context = {"caller": caller, "keys": api_keys.living(member_pk=member_pk)}
     match request.POST.get("action") if request.method == "POST" else None:
         case "ask":
@@ -40,8 +41,10 @@ def keys(request: HttpRequest) -> HttpResponse:
 def one_time_password(request: HttpRequest) -> HttpResponse:
     plain, seconds = "", 0
     if request.method == "POST":
-        plain, seconds = approval.issue_one_time_password(authority=authority_of(request))
-    return render(request, "ovauth/one_time_password.html", {"plain": plain, "seconds_left": seconds, "time_left": time_left(seconds)})
+        plain, seconds = otp.issue(authority=authority_of(request))
+    return render(
+        request, "ovauth/one_time_password.html", {"plain": plain, "seconds_left": seconds, "time_left": time_left(seconds)}
+    )
 
 
 @require_safe
@@ -67,7 +70,7 @@ def disconnect_member(request: HttpRequest) -> HttpResponse:
 
 
 def _administrator(request: HttpRequest) -> Caller:
-    caller = callers.of_member(request.user)
+    caller = callers.of_session(request)
     if caller.role < Role.ADMIN:
         raise Forbidden(_("This page is for the administrators of the account."))
     return caller

@@ -32,6 +32,7 @@ from ovauth.errors import (
     UntrustedRedirect,
 )
 from ovauth.flows import readiness
+from ovauth.logs import speakable
 
 log = logging.getLogger(__name__)
 
@@ -64,9 +65,9 @@ def answer(request: HttpRequest, fault: Exception) -> HttpResponse:
     """The response to a refusal, or to anything else that was raised, in the shape of the endpoint that was asked."""
     refusal = _as_refusal(fault)
     if isinstance(refusal, Internal):
-        log.error("unexpected fault at %s", request.path, exc_info=fault)
+        log.error("unexpected fault at %s", speakable(request.path), exc_info=fault)
     else:
-        log.info("%s refused: %s", request.path, refusal.reason)
+        log.info("%s refused: %s", speakable(request.path), refusal.reason)
     response = _shaped(request, refusal)
     if refusal.status == 401:
         response["WWW-Authenticate"] = _challenge(refusal)

@@ -6,12 +6,14 @@ import uuid
 from collections.abc import Callable
 
 from django.conf import settings
+from django.contrib.auth import logout
 from django.http import HttpRequest, HttpResponse
 
 from ovauth import wire
 from ovauth.errors import InvalidRequest, NotFound, Refusal
-from ovauth.flows import audit
-from ovauth.web import faults
+from ovauth.flows import audit, sign_in
+from ovauth.logs import speakable
+from ovauth.web import callers, faults
 
 log = logging.getLogger("ovauth.request")
 
@@ -44,7 +46,7 @@ class Requests:
             # Decided per request: behind a proxy only the request knows that the browser speaks https.
             cookie["secure"] = request.is_secure()
         took = (time.perf_counter() - started) * 1000
-        log.info("%s %s %s %.0f ms %s", request.method, request.path, response.status_code, took, ip)
+        log.info("%s %s %s %.0f ms %s", request.method, speakable(request.path), response.status_code, took, ip)
         return response
 
     def _answer(self, request: HttpRequest) -> HttpResponse:
@@ -70,6 +72,20 @@ def _before_everything(request: HttpRequest) -> Refusal | None:
     if "%00" in request.META.get("QUERY_STRING", "") or wire.unspeakable(request.META.get("QUERY_STRING", "")):
         return InvalidRequest("The query contains a NUL character.")
     return None
+
+
+class SessionsOfKeys:
+    """Ends a session that was opened with an API key as soon as that key works no more, on every page."""
+
+    def __init__(self, get_response: Next) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if settings.SESSION_COOKIE_NAME in request.COOKIES:
+            key = request.session.get(callers.API_KEY)
+            if key is not None and not sign_in.stands(api_key_pk=key):
+                logout(request)
+        return self.get_response(request)
 
 
 class PageHeaders:

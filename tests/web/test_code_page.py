@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from django.test import Client as Web
 
-from ovauth.flows import approval, authorization
+from ovauth.flows import approval, authorization, one_time_password
 from ovauth.models import AuthorizationCode, Client, Grant, PendingAuthorization
 from tests.conftest import CALLBACK, CHALLENGE, ISSUER, Person, begun, redeemed, registered
 
@@ -224,7 +224,7 @@ def test_a_form_of_another_site_decides_nothing(alice: Person, pending_id: str) 
 def test_a_one_time_password_opens_the_review_of_this_request_and_no_session(
     web: Web, alice: Person, client_app: Client, pending_id: str
 ) -> None:
-    plain, _ = approval.issue_one_time_password(authority=alice.by_key)
+    plain, _ = one_time_password.issue(authority=alice.by_key)
     answer = act(web, pending_id, "one-time-password", one_time_password=plain.lower())
     assert answer.status_code == 303
     page = text(web.get(answer["Location"]))

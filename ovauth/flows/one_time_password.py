@@ -1,0 +1,51 @@
+"""One-time passwords: one stands for its owner once, with the authority of the key or session that asked for it."""
+
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from ovauth import credentials
+from ovauth.flows import audit
+from ovauth.flows.authority import Authority
+from ovauth.models import OneTimePassword
+
+
+def issue(*, authority: Authority) -> tuple[str, int]:
+    """A one-time password that stands for the authority's member: in clear, grouped for reading, and its life in
+    seconds. Raises Forbidden when the authority no longer stands."""
+    now = timezone.now()
+    plain = credentials.one_time_password()
+    ttl = settings.OVAUTH.otp_ttl
+    with transaction.atomic():
+        member = authority.prove()
+        OneTimePassword.objects.create(
+            member=member,
+            digest=_digest(plain),
+            api_key_id=authority.api_key_pk,
+            password_epoch=authority.password_epoch,
+            expires_at=now + timedelta(seconds=ttl),
+        )
+        audit.record("otp.issued", now=now, member=member)
+    return credentials.grouped(plain), ttl
+
+
+def spend(typed: str, now: datetime) -> OneTimePassword | None:
+    """The row of the one-time password, for exactly one caller; None when it is wrong, used or expired.
+
+    For use inside the transaction of what it is spent on.
+    """
+    plain = credentials.normalise(typed, credentials.OTP_LENGTH)
+    rows = OneTimePassword.objects.select_related("member__account")
+    found = rows.filter(digest=_digest(plain or ""), expires_at__gt=now).first()
+    return found if found is not None and OneTimePassword.objects.consume(found.pk, now) else None
+
+
+def authority_of(found: OneTimePassword) -> Authority:
+    """Who it stands for, by the credential that asked for it."""
+    return Authority(found.member_id, found.api_key_id, found.password_epoch)
+
+
+def _digest(plain: str) -> bytes:
+    return credentials.keyed_digest(settings.SECRET_KEY, "one-time password", plain)
