@@ -181,7 +181,8 @@ def _inside(scope: Scope) -> Scope:
         "root_path": "",
         "path": path,
         "raw_path": path.encode("utf-8", "surrogateescape"),
-        "headers": [(name, value) for name, value in scope["headers"] if name not in CREDENTIALS],
+        # httptools leaves the blanks behind a value, which are not part of it (RFC 9110 §5.5).
+        "headers": [(name, value.strip(b" \t")) for name, value in scope["headers"] if name not in CREDENTIALS],
     }
 
 
