@@ -35,8 +35,11 @@ def collect() -> dict[str, int]:
         "access tokens": AccessToken.objects.filter(expires_at__lte=now),
         "refresh tokens": RefreshToken.objects.filter(expires_at__lte=now),
         "authorization codes": AuthorizationCode.objects.filter(expires_at__lte=now),
-        "one-time passwords": OneTimePassword.objects.filter(expires_at__lte=now),
         "pending authorizations": PendingAuthorization.objects.filter(expires_at__lte=now),
+        # one that was given on a code page stands for its owner there as long as the page does
+        "one-time passwords": OneTimePassword.objects.filter(
+            ~Exists(PendingAuthorization.objects.filter(one_time_password=OuterRef("pk"))), expires_at__lte=now
+        ),
         "pushed requests": PushedRequest.objects.filter(expires_at__lte=now),
         "client assertions": UsedAssertion.objects.filter(expires_at__lte=now),
         "limits": Tally.objects.filter(expires_at__lte=now),

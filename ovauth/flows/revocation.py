@@ -136,6 +136,8 @@ def _end(which: Q, member: Member, now: datetime, *, because: str) -> Ended:
     grants = Grant.objects.filter(which, revoked_at=None)
     ended = _living(grants, now)
     OneTimePassword.objects.filter(member=member, consumed_at=None).update(consumed_at=now)
+    # One that was given on a code page would otherwise still let that browser approve, stolen or not.
+    PendingAuthorization.objects.filter(one_time_password__member=member).update(one_time_password=None)
     count = grants.update(revoked_at=now, revoked_because=because)
     audit.record("user.tokens_revoked", now=now, member=member, because=because, grants=count)
     return ended
