@@ -14,7 +14,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from ovauth import credentials
 from ovauth.roles import Role
-from ovauth.rules import origin
+from ovauth.rules import client_documents, origin
 
 VERSION: Final = "0.1.0"
 
@@ -71,6 +71,10 @@ class Config(BaseSettings):
     registration: Literal["open", "token", "off"] = Field(
         "open", description="who may register clients; `token`: with an API key of role admin or root"
     )
+    cimd: Annotated[Literal["on", "off"] | tuple[str, ...], NoDecode] = Field(
+        "on",
+        description="clients whose id is the URL of a document: `on`, `off`, or a comma-separated list of hosts",
+    )
     mcp_server: str = Field(
         "ovauth.resource.example:server",
         pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$",
@@ -101,6 +105,19 @@ class Config(BaseSettings):
             return tuple(ip_network(part.strip(), strict=False) for part in value.split(",") if part.strip())
         return value
 
+    @field_validator("cimd", mode="before")
+    @classmethod
+    def _hosts(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        if (word := value.strip().lower()) in ("on", "off"):
+            return word
+        hosts = tuple(part.strip() for part in word.split(",") if part.strip())
+        for host in hosts:
+            if (why := client_documents.why_not_host(host)) is not None:
+                raise ValueError(f"write on, off, or a list of hosts; “{host}” is none: {why}")
+        return hosts
+
     @field_validator("public_base_url", "issuer", mode="after")
     @classmethod
     def _base(cls, value: str | None, info: Any) -> str | None:
@@ -115,6 +132,10 @@ class Config(BaseSettings):
     @property
     def lowest_roles(self) -> dict[str, int]:
         return {scope.name: scope.lowest_role for scope in self.scopes}
+
+    def admits_documents_of(self, host: str) -> bool:
+        """Whether clients may be described by documents of that host (`host` or `host:port`, in lower case)."""
+        return self.cimd == "on" or (self.cimd != "off" and host in self.cimd)
 
     def resources(self, issuer: str) -> tuple[str, ...]:
         """The canonical resource identifiers (RFC 8707) of this server at that issuer; the first is the default."""

@@ -52,6 +52,7 @@ MOST_WAITING: Final = 2
 """Fetches at a time in this process, and those that wait for their turn. Together fewer than the process has threads:
 slow hosts cannot take all of them."""
 LOOKUPS_AT_ONCE: Final = 8
+NOT_REACHED: Final = "its host cannot be reached"
 
 _PORTS: Final = range(1024, 65536)
 _CHUNK: Final = 4096
@@ -66,7 +67,16 @@ _lookups = threading.BoundedSemaphore(LOOKUPS_AT_ONCE)
 
 
 class NotFetched(Exception):
-    """There is no document. The message is a phrase about the host or the answer, without anything secret."""
+    """There is no document. `description` is a phrase for a stranger, `reason` for the log.
+
+    What a name resolves to from here, and whether anybody listens there, is only in the reason: strangers would ask us for
+    a map of the inside.
+    """
+
+    def __init__(self, description: str, *, reason: str = "") -> None:
+        self.description = description
+        self.reason = reason or description
+        super().__init__(self.reason)
 
 
 class Unreachable(NotFetched):
@@ -127,7 +137,7 @@ class _Deadline:
         """Seconds, more than none. Raises Unreachable when there are none."""
         left = self._at - time.monotonic()
         if left <= 0:
-            raise Unreachable("it took too long")
+            raise Unreachable(NOT_REACHED, reason="it took too long")
         return left
 
 
@@ -168,11 +178,11 @@ def _fetch(url: WebAddress, deadline: _Deadline, trusted: TrustedForTests | None
         ):
             return _ask(connection, url, deadline)
     except TimeoutError:
-        raise Unreachable("it took too long") from None
+        raise Unreachable(NOT_REACHED, reason="it took too long") from None
     except ssl.SSLCertVerificationError as fault:
-        raise Unreachable(f"its certificate is not good: {fault.verify_message}") from None
+        raise Unreachable(NOT_REACHED, reason=f"its certificate is not good: {fault.verify_message}") from None
     except (OSError, ValueError) as fault:
-        raise Unreachable(f"the connection failed: {type(fault).__name__}") from None
+        raise Unreachable(NOT_REACHED, reason=f"the connection failed: {type(fault).__name__}") from None
 
 
 # ------------------------------------------------------------------ the URL
@@ -261,11 +271,12 @@ def _public_addresses(host: str, port: int, deadline: _Deadline, trusted: Truste
     """The addresses of the host, in the resolver's order. Raises Invalid when one of them is not public."""
     found = _resolved(host, port, deadline)
     if not found:
-        raise Unreachable("its host has no address")
+        raise Unreachable(NOT_REACHED, reason="its host has no address")
     if len(found) > MOST_ADDRESSES:
-        raise Invalid("its host has too many addresses")
-    if not all(is_public(address) or (trusted is not None and trusted.admits(address)) for address in found):
-        raise Invalid("its host is not on the public internet")
+        raise Invalid(NOT_REACHED, reason="its host has too many addresses")
+    for address in found:
+        if not is_public(address) and not (trusted is not None and trusted.admits(address)):
+            raise Invalid(NOT_REACHED, reason=f"its host is not on the public internet: {address}")
     return found
 
 
@@ -296,10 +307,10 @@ def _resolved(host: str, port: int, deadline: _Deadline) -> tuple[Address, ...]:
         raise Busy("no thread is left to resolve the name") from None
     thread.join(deadline.left())
     if not answers:
-        raise Unreachable("its host took too long to resolve")
+        raise Unreachable(NOT_REACHED, reason="its host took too long to resolve")
     answer = answers[0]
     if isinstance(answer, Exception):
-        raise Unreachable("its host cannot be resolved")
+        raise Unreachable(NOT_REACHED, reason=f"its host cannot be resolved: {answer}")
     return answer
 
 

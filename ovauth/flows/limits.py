@@ -36,6 +36,11 @@ SIGN_IN_BY_ADDRESS = Limit("sign-in/address", 40, 600)
 REGISTRATION_BY_ADDRESS = Limit("registration/address", 300, 600)
 PENDING_BY_CLIENT_AND_ADDRESS = Limit("authorize/client+address", 120, 600)
 CLIENT_SECRET_BY_CLIENT_AND_ADDRESS = Limit("client secret/client+address", 30, 600)
+DOCUMENT_BY_URL = Limit("document/url", 1, 30)
+"""A document that was not good a moment ago is not asked for again: nobody makes us hammer its host."""
+DOCUMENT_BY_ADDRESS = Limit("document/address", 120, 600)
+DOCUMENT_BY_HOST_AND_ADDRESS = Limit("document/host+address", 20, 600)
+DOCUMENT_BY_HOST = Limit("document/host", 300, 600)
 
 Counted = Iterable[tuple[Limit, str]]
 

@@ -136,4 +136,4 @@ def test_a_process_in_which_every_variable_says_yes_still_refuses_loopback(autho
     done = subprocess.run(
         [sys.executable, "-c", said], cwd=ROOT, env=os.environ | variables, capture_output=True, text=True, check=True
     )
-    assert done.stdout.strip() == "its host is not on the public internet"
+    assert done.stdout.strip() == "its host is not on the public internet: 127.0.0.1"
