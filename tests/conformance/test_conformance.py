@@ -1,4 +1,4 @@
-"""The official conformance suite finds what is expected, in every scenario. The table: `uv run python -m tests.conformance`."""
+"""The official conformance suite finds what is expected, in every scenario. As a table: `python -m tests.conformance`."""
 
 from collections.abc import Iterator
 from pathlib import Path
