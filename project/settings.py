@@ -86,7 +86,7 @@ DATABASES = {"default": database(OVAUTH.database_url)}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 AUTH_USER_MODEL = "ovauth.Member"
-LOGIN_URL = "/console/login"
+LOGIN_URL = "console_login"
 LOGIN_REDIRECT_URL = "/console/"
 PASSWORD_HASHERS = [
     "django.contrib.auth.hashers.Argon2PasswordHasher",
@@ -112,7 +112,7 @@ STATIC_ROOT = OVAUTH.data_dir / "static"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
-    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+    "staticfiles": {"BACKEND": "ovauth.web.static_files.HashedBelowIssuer"},
 }
 WHITENOISE_MANIFEST_STRICT = False
 

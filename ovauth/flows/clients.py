@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from ovauth import credentials
 from ovauth.credentials import Kind
-from ovauth.errors import InvalidClient, InvalidToken
+from ovauth.errors import InvalidClient, InvalidClientMetadata, InvalidToken
 from ovauth.flows import audit, limits
 from ovauth.models import Client, ClientOrigin
 from ovauth.rules import client_metadata
@@ -77,10 +77,21 @@ def update(*, client_id: str, registration_access_token: str, document: object) 
     with transaction.atomic():
         # Locked, since every field is written: a block that came in between would be undone.
         client = _managed(client_id, registration_access_token, lock=True)
+        _refuse_another_secret(client, document)
         secret = _write(client, metadata)
         client.save(force_update=True)
         audit.record("client.updated", now=now, client=client)
     return _told(client, client_secret=secret)
+
+
+def _refuse_another_secret(client: Client, document: object) -> None:
+    """A client may repeat its secret, and may not choose one (RFC 7592 §2.2)."""
+    sent = document.get("client_secret") if isinstance(document, dict) else None
+    if sent is None:
+        return
+    stored = client.secret_digest
+    if stored is None or not isinstance(sent, str) or not credentials.same(sent, bytes(stored)):
+        raise InvalidClientMetadata("client_secret is not the one that was issued.")
 
 
 def delete(*, client_id: str, registration_access_token: str) -> None:

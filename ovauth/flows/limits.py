@@ -11,8 +11,11 @@ from django.db import IntegrityError, transaction
 from django.db.models import F
 from django.utils import timezone
 
+from ovauth import credentials
 from ovauth.errors import TooManyRequests
 from ovauth.models import Tally
+
+LONGEST_NAME = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +27,8 @@ class Limit:
     window: int
 
     def key(self, who: str) -> str:
-        return f"{self.surface}:{who}"[:150]
+        # A long name is kept as its digest: cut off, it would lose the address behind it.
+        return f"{self.surface}:{who if len(who) <= LONGEST_NAME else credentials.digest(who).hex()}"
 
 
 CODE_BY_MEMBER = Limit("code/member", 5, 600)

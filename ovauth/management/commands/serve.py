@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from argparse import ArgumentTypeError
 from contextlib import suppress
 from pathlib import Path
@@ -146,6 +147,8 @@ class Command(OvauthCommand):
                 asking.request("GET", "/health/live")
                 answered = asking.getresponse().status < 500
             asking.close()
+            if not answered:
+                time.sleep(0.1)  # it refuses or fails: asked again, but not a thousand times a second
         self.stdout.write(self.style.SUCCESS(f"ovauth ready at {here}"))
         self.stdout.flush()
 
@@ -163,12 +166,12 @@ class Command(OvauthCommand):
             ws="none",
             timeout_graceful_shutdown=GRACE,
         )
+        serving.load()  # what cannot be imported fails here, once, and not in every worker again and again
         if workers > 1:
             supervisor = Supervisor(serving, [listener])
             supervisor.run()
             answered = supervisor.told_to_stop
         else:
-            serving.load()
             server = Server(serving)
             server.run([listener])
             answered = server.started
