@@ -21,7 +21,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "threads": (set(), {"django", "ninja"}),
     "credentials": (set(), {"django", "ninja"}),
     "request_body": ({"errors"}, {"django", "ninja"}),
-    "conf": ({"credentials", "roles", "rules.origin"}, {"django", "ninja"}),
+    "conf": ({"credentials", "roles", "rules"}, {"django", "ninja"}),
     "rules": ({"errors", "rules"}, {"django", "ninja"}),
     "fetching": ({"errors", "rules"}, {"django", "ninja"}),
     "wire": ({"errors"}, {"django.db"}),
@@ -37,7 +37,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
         {"ninja", "django.http", "django.shortcuts", "django.urls"},
     ),
     "web": (
-        {"wire", "flows", "rules", "bearer", "errors", "roles", "request_body", "threads", "web"},
+        {"wire", "flows", "rules", "bearer", "errors", "roles", "logs", "request_body", "threads", "web"},
         {"django.db"},
     ),
     # The adapter for the mcp package's own routes is to them what `web` is to ours.

@@ -30,7 +30,7 @@ from hypothesis.stateful import (
 )
 
 from ovauth import bearer
-from ovauth.credentials import digest
+from ovauth.credentials import Kind, digest, mint
 from ovauth.errors import Forbidden, InvalidGrant, InvalidScope, InvalidToken, UntrustedRedirect
 from ovauth.flows import accounts, authorization_code, clients, garbage, refresh_token, revocation
 from ovauth.flows.authority import Authority
@@ -166,6 +166,13 @@ def authority(member: Someone, by: str) -> Authority:
     if by == "session":
         return Authority(row.pk, password_epoch=row.password_epoch)
     return Authority(row.pk, api_key_pk=ApiKey.objects.by_secret(member.keys[-1]).pk)
+
+
+def new_key(name: str) -> str:
+    plain = mint(Kind.API_KEY)
+    member = Member.objects.get(name=name)
+    ApiKey.objects.create(member=member, digest=digest(plain), last_four=plain[-4:], created_at=timezone.now())
+    return plain
 
 
 def new_app(name: str) -> App:
@@ -315,10 +322,15 @@ class TokenLife(RuleBasedStateMachine):
         revocation.revoke(client=token.approval.app.client, token=token.plain)
         token.approval.is_revoked |= not token.is_collected
 
-    @rule(member=who)
-    def rotate_key(self, member: int) -> None:
+    @rule(member=who, way=ways)
+    def rotate_key(self, member: int, way: str) -> None:
         someone = self.world.members[member]
-        someone.keys.append(accounts.rotate_api_key(account="acme", name=someone.name)[0])
+        if way == "table":  # the key alone ends, and what it authorized has to notice
+            ApiKey.objects.filter(member__name=someone.name).update(revoked_at=timezone.now())
+            made = new_key(someone.name)
+        else:
+            made = accounts.rotate_api_key(account="acme", name=someone.name)[0]
+        someone.keys.append(made)
 
     @rule(member=who)
     def change_password(self, member: int) -> None:

@@ -1,0 +1,105 @@
+"""What has expired is deleted, in batches, and nothing else."""
+
+from collections.abc import Callable
+
+import pytest
+
+from ovauth.errors import InvalidGrant
+from ovauth.flows import approval, clients, garbage, one_time_password, refresh_token
+from ovauth.models import AccessToken, AuthorizationCode, Client, Grant, PendingAuthorization, RefreshToken
+from tests.conftest import ISSUER, Person, approved, begun, connected, redeemed, registered, works
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("clock")]
+Clock = Callable[[float], None]
+DAY = 86_400
+
+
+def test_what_lives_stays(bob: Person, client_app: Client, clock: Clock) -> None:
+    pair, code = connected(client_app, bob.by_key), approved(client_app, bob.by_key)
+    assert sum(garbage.collect().values()) == 0
+    assert works(pair.access_token)
+    assert works(redeemed(client_app, code).access_token)
+
+
+def test_a_spent_code_stays_until_it_expires_so_that_a_replay_is_no_typo(
+    bob: Person, client_app: Client, clock: Clock
+) -> None:
+    code = approved(client_app, bob.by_key)
+    pair = redeemed(client_app, code)
+    clock(299)
+    garbage.collect()
+    with pytest.raises(InvalidGrant):
+        redeemed(client_app, code)
+    assert not works(pair.access_token)
+
+
+def test_a_used_refresh_token_stays_until_it_expires(bob: Person, client_app: Client, clock: Clock) -> None:
+    first = connected(client_app, bob.by_key)
+    second = refresh_token.rotate(client=client_app, refresh_token=str(first.refresh_token), issuer=ISSUER)
+    clock(29 * DAY)
+    garbage.collect()
+    again = refresh_token.rotate(client=client_app, refresh_token=str(first.refresh_token), issuer=ISSUER)
+    assert again.refresh_token == second.refresh_token
+
+
+def test_what_has_expired_goes_and_at_last_the_grant_and_the_client(bob: Person, client_app: Client, clock: Clock) -> None:
+    connected(client_app, bob.by_key)
+    begun(client_app)
+    clock(3600)
+    counts = garbage.collect()
+    assert counts["access tokens"] == 1
+    assert counts["authorization codes"] + counts["pending authorizations"] >= 2
+    assert not AccessToken.objects.exists()
+    assert not AuthorizationCode.objects.exists()
+    assert not PendingAuthorization.objects.exists()
+    assert RefreshToken.objects.exists()
+    assert Grant.objects.exists()
+    clock(30 * DAY)
+    counts = garbage.collect()
+    assert (counts["refresh tokens"], counts["grants"], counts["clients"]) == (1, 1, 0)
+    clock(60 * DAY)
+    assert garbage.collect()["clients"] == 1
+
+
+def test_a_client_that_was_never_used_goes_after_a_day_unless_an_operator_made_it(
+    bob: Person, client_app: Client, clock: Clock
+) -> None:
+    clients.make(name="Made", redirect_uris=["https://made.example/cb"], token_endpoint_auth_method="none")
+    clock(DAY - 1)
+    assert garbage.collect()["clients"] == 0
+    clock(1)
+    assert garbage.collect()["clients"] == 1
+    assert [client.name for client in Client.objects.all()] == ["Made"]
+
+
+def test_a_client_with_a_living_grant_or_a_waiting_request_stays(
+    bob: Person, client_app: Client, clock: Clock, configure: Callable[..., object]
+) -> None:
+    configure(refresh_token_ttl=200 * DAY, pending_ttl=200 * DAY)
+    pair, waiting = connected(client_app, bob.by_key), registered()
+    begun(waiting)
+    clock(100 * DAY)
+    assert garbage.collect()["clients"] == 0
+    again = refresh_token.rotate(client=client_app, refresh_token=str(pair.refresh_token), issuer=ISSUER)
+    assert works(again.access_token)
+
+
+def test_it_goes_batch_by_batch(bob: Person, client_app: Client, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(garbage, "BATCH", 2)
+    for _ in range(5):
+        begun(client_app)
+    clock(600)
+    assert garbage.collect()["pending authorizations"] == 5
+
+
+def test_a_one_time_password_that_was_given_stands_as_long_as_its_page(
+    bob: Person, client_app: Client, clock: Clock
+) -> None:
+    pending = begun(client_app)
+    typed, lives = one_time_password.issue(authority=bob.by_key)
+    approval.present_one_time_password(pending_id=pending, browser="browser", typed=typed)
+    clock(lives + 1)
+    assert garbage.collect()["one-time passwords"] == 0
+    assert approval.authority_on_page(pending_id=pending, browser="browser") == bob.by_key
+    clock(600)
+    assert garbage.collect()["one-time passwords"] == 1
