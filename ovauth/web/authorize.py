@@ -21,7 +21,7 @@ from ovauth.errors import Conflict, Forbidden, Gone, InvalidRequest, NotFound, R
 from ovauth.flows import approval, authorization, pushed_request
 from ovauth.flows.authority import Authority
 from ovauth.flows.authorization import Destination, Waiting
-from ovauth.web import callers, review
+from ovauth.web import callers, qr, review
 from ovauth.web.public_origin import issuer_of
 from ovauth.wire import Lenient
 
@@ -157,8 +157,14 @@ def _show(
         "sign_in_url": f"{reverse('console_login')}?{urlencode({'next': here})}",
         "seconds_left": seconds_left,
         "time_left": time_left(seconds_left),
+        "qr": qr.svg(_elsewhere(request, waiting), title=_("QR code: opens the page where you enter the code")),
     }
     return render(request, "ovauth/code.html", context, status=status)
+
+
+def _elsewhere(request: HttpRequest, waiting: Waiting) -> str:
+    """Where a phone confirms the code. The code moves out of the address at once, and still needs a click."""
+    return f"{issuer_of(request)}/console/verify?{urlencode({'code': waiting.display_code})}"
 
 
 def time_left(seconds: int) -> str:

@@ -327,3 +327,11 @@ def test_a_page_weighs_little_and_asks_the_database_little(
 ) -> None:
     with django_assert_max_num_queries(2):
         assert len(show(web, pending_id).content) < 10_000
+
+
+def test_a_phone_is_led_to_the_form_by_a_picture_that_passes_the_policy(web: Web, pending_id: str) -> None:
+    page = text(show(web, pending_id))
+    picture = page[page.index("<svg") : page.index("</svg>")]
+    assert 'class="qr"' in picture
+    assert "style" not in picture
+    assert "<title>" in picture
