@@ -11,6 +11,7 @@ import threading
 import time
 from argparse import ArgumentTypeError
 from contextlib import suppress
+from copy import copy
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
@@ -166,7 +167,9 @@ class Command(OvauthCommand):
             ws="none",
             timeout_graceful_shutdown=GRACE,
         )
-        serving.load()  # what cannot be imported fails here, once, and not in every worker again and again
+        # What cannot be imported fails here, once, and not in every worker again and again. A copy: loaded, it could not
+        # be handed to the workers.
+        copy(serving).load()
         if workers > 1:
             supervisor = Supervisor(serving, [listener])
             supervisor.run()
