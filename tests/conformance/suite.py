@@ -26,8 +26,8 @@ ROOT: Final = Path(__file__).resolve().parent.parent.parent
 REVISIONS: Final = ("2025-11-25", "2026-07-28")
 SCENARIO_MILLISECONDS: Final = 15_000
 
-STATELESS: Final = "the server asks the client in the middle of a call, for which there would have to be a session; ovauth serves without"
-    "needs a session, for what the server asks of the client; ovauth serves statelessly, and 2026-07-28 ended that"
+STATELESS: Final = (
+    "the server asks the client in mid-call, for which there would have to be a session; ovauth serves without"
 )
 PACKAGE: Final = "the mcp package's MCPServer does not answer this method, with or without ovauth in front"
 FIXTURE: Final = (
