@@ -1,6 +1,6 @@
 """Real clients from the npm registry, driven against a real `serve`: from nothing to a tool call, and through a refresh.
 
-Skipped, with the reason, where Node, npm or the registry is missing. Alone: `pytest -m node`; without them: `-m "not node"`.
+Skipped, with the reason, where Node, npm or the registry is missing. Alone: `pytest -m node`, without: `-m "not node"`.
 """
 
 import json
