@@ -3,6 +3,7 @@
 Whoever decides does so by an Authority: an API key, a console session, or a one-time password given on the code page.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
@@ -17,9 +18,11 @@ from ovauth.flows import audit, authorization, limits, one_time_password
 from ovauth.flows.authority import Authority
 from ovauth.flows.authorization import Waiting
 from ovauth.models import Grant, PendingAuthorization
-from ovauth.rules import display_text, scopes
+from ovauth.rules import display_text
+from ovauth.rules import scopes as may
 
 Decision = PendingAuthorization.Decision
+NOTHING_CHOSEN = "Leave at least one of the permissions ticked, or choose Deny."
 NO_SUCH_CODE = "No request is waiting for this code. Codes last ten minutes."
 
 
@@ -39,24 +42,35 @@ def review(*, authority: Authority, code: str | None = None, pending_id: str | N
     return authorization.see(_find(authority, code, pending_id, ip, timezone.now()))
 
 
-def approve(*, authority: Authority, code: str | None = None, pending_id: str | None = None, ip: str = "") -> Decided:
+def approve(
+    *,
+    authority: Authority,
+    code: str | None = None,
+    pending_id: str | None = None,
+    scopes: Sequence[str] | None = None,
+    ip: str = "",
+) -> Decided:
     """Lets the client act for the authority's member, with the role that the member has now.
 
-    Scopes beyond that role are left out. Raises as `review` does, and Forbidden when nothing would be left or the
-    authority no longer stands.
+    `scopes` are those that the person chose among what was asked; whatever else is named there is ignored, and None is
+    all of them. Scopes beyond the role are left out. Raises as `review` does, InvalidRequest when none was chosen, and
+    Forbidden when nothing would be left or the authority no longer stands.
     """
     now = timezone.now()
     found = _find(authority, code, pending_id, ip, now)
+    chosen = [name for name in found.scope.split() if scopes is None or name in scopes]
+    if not chosen:
+        raise InvalidRequest(NOTHING_CHOSEN)
     with transaction.atomic():
         member = authority.prove()
-        granted = scopes.allowed(found.scope.split(), role=member.role, lowest_role=settings.OVAUTH.lowest_roles)
+        granted = may.allowed(chosen, role=member.role, lowest_role=settings.OVAUTH.lowest_roles)
         if not granted:
             raise Forbidden("Your role does not allow any of what this app asks for.")
         grant = Grant.objects.create(
             client=found.client,
             member=member,
             role=member.role,
-            scope=scopes.joined(granted),
+            scope=may.joined(granted),
             resource=found.resource,
             redirect_uri=found.redirect_uri,
             api_key_id=authority.api_key_pk,

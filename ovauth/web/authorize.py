@@ -23,6 +23,7 @@ from ovauth.flows.authority import Authority
 from ovauth.flows.authorization import Destination, Waiting
 from ovauth.web import callers, qr, review
 from ovauth.web.public_origin import issuer_of
+from ovauth.web.review import Doubt
 from ovauth.wire import Lenient
 
 
@@ -143,12 +144,18 @@ def waiting_behind(request: HttpRequest, url: str) -> Waiting | None:
 
 
 def _show(
-    request: HttpRequest, waiting: Waiting, authority: Authority | None, *, fault: str = "", status: int = 200
+    request: HttpRequest,
+    waiting: Waiting,
+    authority: Authority | None,
+    *,
+    fault: str = "",
+    doubt: Doubt | None = None,
+    status: int = 200,
 ) -> HttpResponse:
     here = _address(waiting)
     seconds_left = max(0, int((waiting.expires_at - timezone.now()).total_seconds()))
     acts_as = callers.of_authority(authority) if authority is not None else None
-    context = review.context(request, review.of(request, waiting, here=True), acts_as, fault=fault) | {
+    context = review.context(request, review.of(request, waiting, here=True), acts_as, fault=fault, doubt=doubt) | {
         "may_decide": acts_as is not None,
         "by_one_time_password": acts_as is not None and not request.user.is_authenticated,
         "hold": "hold" in request.GET,  # without JavaScript: no reloading while somebody types
@@ -193,11 +200,11 @@ def _act(request: HttpRequest, waiting: Waiting, browser: str | None) -> HttpRes
                 if decision == "deny":
                     approval.deny(authority=authority, pending_id=pending_id, ip=ip)
                 else:
-                    try:
-                        review.require_certainty(request, review.of(request, waiting, here=True))
-                    except InvalidRequest as doubt:
-                        return _show(request, waiting, authority, fault=doubt.description, status=400)
-                    approval.approve(authority=authority, pending_id=pending_id, ip=ip)
+                    acts_as = callers.of_authority(authority)
+                    if doubt := review.doubt(request, review.of(request, waiting, here=True), acts_as):
+                        return _show(request, waiting, authority, doubt=doubt, status=400)
+                    scopes = review.chosen(request, waiting, acts_as)
+                    approval.approve(authority=authority, pending_id=pending_id, scopes=scopes, ip=ip)
             case _:
                 raise InvalidRequest("The form was not complete.")
     except Conflict:

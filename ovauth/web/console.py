@@ -29,6 +29,7 @@ from ovauth.flows.authority import Authority
 from ovauth.web import callers, review
 from ovauth.web.authorize import SeeOther, waiting_behind
 from ovauth.web.public_origin import issuer_of
+from ovauth.web.review import Doubt
 
 View = Callable[[HttpRequest], HttpResponse]
 
@@ -225,7 +226,7 @@ def _enter(request: HttpRequest, code: str = "", *, fault: str = "", status: int
     return render(request, "ovauth/verify.html", {"code": code, "fault": fault}, status=status)
 
 
-def _review(request: HttpRequest, code: str, *, fault: str = "", status: int = 200) -> HttpResponse:
+def _review(request: HttpRequest, code: str, *, doubt: Doubt | None = None, status: int = 200) -> HttpResponse:
     caller = callers.of_session(request)
     try:
         waiting = approval.review(authority=authority_of(request), code=code, ip=_ip(request))
@@ -233,7 +234,7 @@ def _review(request: HttpRequest, code: str, *, fault: str = "", status: int = 2
         request.session.pop(CODE, None)
         return _enter(request, code[:MOST_OF_A_CODE], fault=refusal.description, status=_page_status(refusal))
     shown = review.of(request, waiting, here=False)
-    context = review.context(request, shown, caller, fault=fault) | {"code": _as_shown(code)}
+    context = review.context(request, shown, caller, doubt=doubt) | {"code": _as_shown(code)}
     return render(request, "ovauth/review.html", context, status=status)
 
 
@@ -244,12 +245,12 @@ def _decide(request: HttpRequest, code: str) -> HttpResponse:
             case "deny":
                 result = approval.deny(authority=authority, code=code, ip=ip)
             case "approve":
+                caller = callers.of_session(request)
                 waiting = approval.review(authority=authority, code=code, ip=ip)
-                try:
-                    review.require_certainty(request, review.of(request, waiting, here=False))
-                except InvalidRequest as doubt:
-                    return _review(request, code, fault=doubt.description, status=400)
-                result = approval.approve(authority=authority, code=code, ip=ip)
+                if doubt := review.doubt(request, review.of(request, waiting, here=False), caller):
+                    return _review(request, code, doubt=doubt, status=400)
+                scopes = review.chosen(request, waiting, caller)
+                result = approval.approve(authority=authority, code=code, scopes=scopes, ip=ip)
             case _:
                 raise InvalidRequest("The form was not complete.")
     except (NotFound, Conflict) as refusal:

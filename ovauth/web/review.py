@@ -8,7 +8,7 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.utils import timezone
 
-from ovauth.errors import InvalidRequest
+from ovauth.flows import approval
 from ovauth.flows.authorization import Waiting
 from ovauth.rules import known_apps, networks
 from ovauth.web.callers import Caller
@@ -58,12 +58,37 @@ def of(request: HttpRequest, waiting: Waiting, *, here: bool) -> Review:
     )
 
 
-def context(request: HttpRequest, review: Review, acts_as: Caller | None, *, fault: str = "") -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A scope that was asked for, as the person who decides may have it or leave it out."""
+
+    name: str
+    sentence: str
+    allowed: bool
+    ticked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """Why an approval is not taken as it was sent, and which field of the form is to blame."""
+
+    about: Literal["certain", "scope"]
+    sentence: str
+
+
+def context(
+    request: HttpRequest, review: Review, acts_as: Caller | None, *, fault: str = "", doubt: Doubt | None = None
+) -> dict[str, Any]:
     """What `_review.html` wants. `acts_as` is who would be acted for, when somebody may decide."""
+    offered = choices(request, review.waiting, acts_as, again=doubt is not None)
     return {
         "review": review,
         "acts_as": acts_as,
-        "fault": fault,
+        "choices": offered,
+        "may_choose": _may_choose(offered),
+        "beyond_the_role": acts_as is not None and not any(choice.allowed for choice in offered),
+        "fault": doubt.sentence if doubt else fault,
+        "fault_about": doubt.about if doubt else "",
         "your_ip": _ip(request),
         "just_now": timezone.now() - review.waiting.created_at < timedelta(minutes=1),
         "browser_name": browser_name(review.waiting.user_agent),
@@ -71,10 +96,36 @@ def context(request: HttpRequest, review: Review, acts_as: Caller | None, *, fau
     }
 
 
-def require_certainty(request: HttpRequest, review: Review) -> None:
-    """A borrowed name is approved by somebody who has ticked that they mean it. Raises InvalidRequest."""
+def choices(
+    request: HttpRequest, waiting: Waiting, acts_as: Caller | None, *, again: bool = False
+) -> tuple[Choice, ...]:
+    """What is asked for, all of it ticked; `again`: ticked as the form that was just sent."""
+    held = acts_as.scopes if acts_as is not None else waiting.scopes
+    ticked = request.POST.getlist("scope") if again else waiting.scopes
+    return tuple(
+        Choice(name, sentence, allowed=name in held, ticked=name in ticked)
+        for name, sentence in zip(waiting.scopes, waiting.sentences, strict=True)
+    )
+
+
+def chosen(request: HttpRequest, waiting: Waiting, acts_as: Caller) -> list[str] | None:
+    """The scopes that stayed ticked; None where there was nothing to choose from."""
+    return request.POST.getlist("scope") if _may_choose(choices(request, waiting, acts_as)) else None
+
+
+def _may_choose(offered: tuple[Choice, ...]) -> bool:
+    return sum(choice.allowed for choice in offered) > 1
+
+
+def doubt(request: HttpRequest, review: Review, acts_as: Caller) -> Doubt | None:
+    """Why the approval that was sent should be looked at again: a borrowed name is approved by somebody who has ticked
+    that they mean it, and of the scopes one stays."""
+    kept = chosen(request, review.waiting, acts_as)
+    if kept is not None and not set(kept) & set(review.waiting.scopes) & set(acts_as.scopes):
+        return Doubt("scope", approval.NOTHING_CHOSEN)
     if review.borrowed_name and request.POST.get("certain") != "yes":
-        raise InvalidRequest("Tick the box if you are certain, or choose Deny.")
+        return Doubt("certain", "Tick the box if you are certain, or choose Deny.")
+    return None
 
 
 def browser_name(user_agent: str) -> str:

@@ -92,6 +92,13 @@ if (guarded.length) {
   look();
 }
 
+// ---- of these boxes one stays ticked
+each("at-least-one", (group) => {
+  group.addEventListener("change", (event) => {
+    if (!group.querySelector(":checked")) event.target.checked = true;
+  });
+});
+
 // ---- a form is sent once
 each("once", (form) => {
   form.addEventListener("submit", (event) => {
