@@ -85,10 +85,12 @@ def refreshes(server: Server, official: OfficialClient) -> bool:
 
 
 def restore(copy: Path, data_dir: Path) -> None:
-    """As docs/operating.md says it."""
-    for name in ("ovauth.sqlite3", "ovauth.sqlite3-wal", "ovauth.sqlite3-shm"):
-        (data_dir / name).unlink(missing_ok=True)
-    shutil.copy(copy, data_dir / "ovauth.sqlite3")
+    """By the very commands of docs/operating.md."""
+    guide = (Path(__file__).resolve().parents[2] / "docs" / "operating.md").read_text()
+    block = guide.partition("\n## Restore\n")[2].partition("```sh\n")[2].partition("```")[0]
+    assert "backup.sqlite3 data/ovauth.sqlite3" in block
+    assert (copy.name, data_dir.name, copy.parent) == ("backup.sqlite3", "data", data_dir.parent)
+    subprocess.run(["sh", "-ec", block], cwd=copy.parent, check=True)
 
 
 def test_a_copy_taken_while_people_work_is_of_one_moment_and_stops_nobody(data_dir: Path, tmp_path: Path) -> None:
@@ -131,7 +133,7 @@ def rows(copy: Path) -> tuple[int, int]:
 
 
 def test_nothing_that_was_revoked_since_the_copy_comes_back_with_it(data_dir: Path, tmp_path: Path) -> None:
-    copy = tmp_path / "copy.sqlite3"
+    copy = tmp_path / "backup.sqlite3"
     port = ("--port", free_port())  # the same issuer each time: a token is bound to it
     with running(data_dir=data_dir, args=port) as server:
         key = server.operator_api_key
