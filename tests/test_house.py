@@ -19,6 +19,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "roles": (set(), {"django", "ninja"}),
     "logs": (set(), {"django", "ninja"}),
     "threads": (set(), {"django", "ninja"}),
+    "tools": (set(), {"django", "ninja"}),
     "credentials": (set(), {"django", "ninja"}),
     "request_body": ({"errors"}, {"django", "ninja"}),
     "conf": ({"credentials", "roles", "rules"}, {"django", "ninja"}),
@@ -37,14 +38,14 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
         {"ninja", "django.http", "django.shortcuts", "django.urls"},
     ),
     "web": (
-        {"wire", "flows", "rules", "bearer", "errors", "roles", "logs", "request_body", "threads", "web"},
+        {"wire", "flows", "rules", "bearer", "errors", "roles", "logs", "request_body", "threads", "tools", "web"},
         {"django.db"},
     ),
     # The adapter for the mcp package's own routes is to them what `web` is to ours.
     "resource.sdk": ({"bearer", "errors", "flows", "rules", "threads", "resource"}, {"ninja", "django.http", "django.db"}),
     # The gate reads an Authorization header as the web does: by wire.
     "resource": (
-        {"bearer", "rules", "errors", "conf", "wire", "request_body", "threads", "resource"},
+        {"bearer", "rules", "errors", "conf", "wire", "request_body", "threads", "tools", "resource"},
         {"ninja", "django.http"},
     ),
     "admin": ({"admin", "flows", "models", "conf", "rules", "roles", "errors"}, {"ninja"}),

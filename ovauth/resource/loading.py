@@ -15,8 +15,10 @@ from mcp.server.mcpserver import MCPServer
 from mcp.server.transport_security import TransportSecuritySettings
 from starlette.types import ASGIApp
 
+from ovauth import tools
 from ovauth.conf import Misconfigured
 from ovauth.resource import identity
+from ovauth.tools import Tool
 
 log = logging.getLogger(__name__)
 
@@ -44,26 +46,29 @@ def load(import_path: str) -> Loaded:
     It may be an MCPServer or a low-level Server of the mcp package, a FastMCP server, or any ASGI application that speaks
     Streamable HTTP at `/mcp`. The first three are served stateless, which is what makes several workers right, and answer
     as event streams: JSON alone would be a tenth of a millisecond faster, and would lose what tools report on their way.
+    What it offers is announced to the pages (`ovauth.tools`).
     """
     server = _import(import_path)
     if isinstance(server, MCPServer):
         _refuse_own_authentication(import_path, server.settings.auth)
-        _refuse_mistaken_guards(import_path, _tools(server))
+        _announce(import_path, _tools(server))
         return Loaded(
             server.streamable_http_app(streamable_http_path=PATH, stateless_http=True, transport_security=_OPEN),
             stateless=True,
         )
     if isinstance(server, Server):
+        _announce(import_path, None)
         return Loaded(
             server.streamable_http_app(streamable_http_path=PATH, stateless_http=True, transport_security=_OPEN),
             stateless=True,
         )
     if _is_fastmcp(server):
         _refuse_own_authentication(import_path, server.auth)
-        _refuse_mistaken_guards(import_path, _tools(server))
+        _announce(import_path, _tools(server))
         app = server.http_app(path=PATH, stateless_http=True, transport="http", host_origin_protection=False)
         return Loaded(app, stateless=True)
     if _is_asgi(server):
+        _announce(import_path, None)
         return Loaded(cast(ASGIApp, server), stateless=False)
     raise Misconfigured(
         f"{VARIABLE}: {import_path} is {_kind(server)}. Name an MCPServer, a low-level Server, a FastMCP server or an "
@@ -74,11 +79,10 @@ def load(import_path: str) -> Loaded:
 def describe(import_path: str) -> str:
     """What is served, in a few words for the terminal: `bundled example, 3 tools`. Raises Misconfigured as `load` does."""
     load(import_path)
-    name = "bundled example" if import_path == BUNDLED else import_path
-    server = _import(import_path)
-    if not isinstance(server, MCPServer) and not _is_fastmcp(server):
+    name, found = _name(import_path), tools.served()
+    if found is None or found.tools is None:
         return name
-    count = len(_tools(server))
+    count = len(found.tools)
     return f"{name}, {count} tool{'' if count == 1 else 's'}"
 
 
@@ -142,8 +146,8 @@ def _kind(value: object) -> str:
     return f"of type {type(value).__name__}"
 
 
-def _tools(server: Any) -> list[Any]:
-    """The tools that the server has now, as its own objects; none when it cannot list them before it runs."""
+def _tools(server: Any) -> list[Any] | None:
+    """The tools that the server has now, as its own objects; None when it cannot list them before it runs."""
     if isinstance(server, MCPServer):
         return list(server._tool_manager.list_tools())
 
@@ -157,7 +161,26 @@ def _tools(server: Any) -> list[Any]:
             return one.submit(lambda: asyncio.run(listed())).result()
         except Exception:
             log.warning("the tools of the MCP server cannot be listed before it runs", exc_info=True)
-            return []
+            return None
+
+
+def _announce(import_path: str, found: list[Any] | None) -> None:
+    """Tells the pages what is served, once its guards are in order."""
+    if found is not None:
+        _refuse_mistaken_guards(import_path, found)
+    tools.announce(_name(import_path), None if found is None else [_told(tool) for tool in found])
+
+
+def _told(tool: Any) -> Tool:
+    """One of the server's own objects, as pages know it. Without annotations a tool may change things: so says MCP."""
+    hints = tool.annotations
+    looks = hints is not None and (hints.read_only_hint is True or hints.destructive_hint is False)
+    title = tool.title or (hints.title if hints is not None else None) or ""
+    return Tool(str(tool.name), str(title), not looks, identity.required_by(getattr(tool, "fn", None)))
+
+
+def _name(import_path: str) -> str:
+    return "bundled example" if import_path == BUNDLED else import_path
 
 
 def _refuse_mistaken_guards(import_path: str, tools: list[Any]) -> None:

@@ -1,17 +1,22 @@
 """What a person should know before deciding: who asks, where the answer goes, and what is odd about it."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from django.conf import settings
 from django.http import HttpRequest
 from django.utils import timezone
 
+from ovauth import tools
 from ovauth.flows import approval
 from ovauth.flows.authorization import Waiting
-from ovauth.rules import known_apps, networks
+from ovauth.rules import display_text, known_apps, networks
 from ovauth.web.callers import Caller
+
+MOST_TOOLS: Final = 12
+LONGEST_TOOL_NAME: Final = 40
 
 Place = Literal["web", "this computer", "app", "device"]
 
@@ -85,6 +90,7 @@ def context(
         "review": review,
         "acts_as": acts_as,
         "choices": offered,
+        "tools": named_tools([choice.name for choice in offered if choice.allowed]),
         "may_choose": _may_choose(offered),
         "beyond_the_role": acts_as is not None and not any(choice.allowed for choice in offered),
         "fault": doubt.sentence if doubt else fault,
@@ -96,9 +102,27 @@ def context(
     }
 
 
-def choices(
-    request: HttpRequest, waiting: Waiting, acts_as: Caller | None, *, again: bool = False
-) -> tuple[Choice, ...]:
+@dataclass(frozen=True, slots=True)
+class NamedTools:
+    """Tools as the page names them: the first few, cleaned, each with whether it may change things; how many more."""
+
+    shown: tuple[tuple[str, bool], ...]
+    more: int
+
+
+def named_tools(held: Collection[str]) -> NamedTools | None:
+    """The tools of the MCP server that somebody with these scopes can use; None when they cannot be told."""
+    served = tools.served()
+    if served is None or served.tools is None:
+        return None
+    usable = [tool for tool in served.tools if set(tool.scopes) <= set(held)]
+    # Those that change things first: they must not be among the ones that are left out.
+    usable.sort(key=lambda tool: not tool.changes_things)
+    shown = tuple((display_text.clean(tool.name, LONGEST_TOOL_NAME), tool.changes_things) for tool in usable[:MOST_TOOLS])
+    return NamedTools(shown, len(usable) - len(shown))
+
+
+def choices(request: HttpRequest, waiting: Waiting, acts_as: Caller | None, *, again: bool = False) -> tuple[Choice, ...]:
     """What is asked for, all of it ticked; `again`: ticked as the form that was just sent."""
     held = acts_as.scopes if acts_as is not None else waiting.scopes
     ticked = request.POST.getlist("scope") if again else waiting.scopes

@@ -1,14 +1,21 @@
 """The consent: what an app may do, piece by piece, and which tools that means."""
 
 import re
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from django.test import Client as Web
 from django.urls import reverse
+from fastmcp import FastMCP
+from mcp.server.mcpserver import MCPServer
+from mcp_types import ToolAnnotations
 
+from ovauth import tools
 from ovauth.flows import approval
 from ovauth.models import Client, Grant, PendingAuthorization
+from ovauth.resource import loading
+from ovauth.tools import Tool
 from tests.conftest import Person, begun, registered
 from tests.web.test_console import VERIFY, decide, shown_code, signed_in, text
 
@@ -112,3 +119,101 @@ def test_deny_needs_no_tick(web: Web, alice: Person) -> None:
 def test_programs_that_name_no_scopes_grant_all_of_them(alice: Person, client_app: Client) -> None:
     approval.approve(authority=alice.by_key, pending_id=begun(client_app, scope="mcp fs"))
     assert Grant.objects.get().scope == "mcp fs"
+
+
+# ------------------------------------------------------------------ tools
+
+
+@pytest.fixture
+def offered() -> Iterator[Callable[..., None]]:
+    """Says what the MCP server offers, for one test."""
+    before = tools.served()
+    yield lambda *found: tools.announce("notes", found)
+    tools._served = before
+
+
+def tools_on(page: str) -> list[tuple[str, bool]]:
+    """The names on the page in its order, and whether each is marked as one that may change things."""
+    listed = re.search(r'<ul class="tools">(.*?)</ul>', page)
+    one = r'<(strong|span) class="mono">(.*?)</(?:strong|span)>( <span class="tag careful">)?'
+    found = re.findall(one, listed[1] if listed else "")
+    assert all((tag == "strong") == bool(mark) for tag, _, mark in found)
+    return [(name, bool(mark)) for _, name, mark in found]
+
+
+def reviewed(web: Web, person: Person, scope: str = "mcp") -> str:
+    web.post("/console/logout")
+    return text(signed_in(web, person).get(page_of(begun(registered(), scope=scope))))
+
+
+def test_the_tools_stand_by_name_and_those_that_change_things_come_first(
+    web: Web, alice: Person, offered: Callable[..., None]
+) -> None:
+    offered(Tool("search_notes", "Search", False), Tool("add_note", "", False), Tool("delete_note", "", True))
+    assert tools_on(reviewed(web, alice)) == [("delete_note", True), ("search_notes", False), ("add_note", False)]
+
+
+def test_a_tool_that_none_of_the_scopes_opens_is_not_named(web: Web, alice: Person, bob: Person, offered: Any) -> None:
+    offered(Tool("whoami", "", False), Tool("server_status", "", False, ("admin",)))
+    assert tools_on(reviewed(web, alice)) == [("whoami", False)]
+    assert tools_on(reviewed(web, alice, "mcp admin")) == [("whoami", False), ("server_status", False)]
+    assert tools_on(reviewed(web, bob, "mcp admin")) == [("whoami", False)]
+
+
+def test_of_many_tools_twelve_are_named_and_the_rest_counted(web: Web, alice: Person, offered: Any) -> None:
+    offered(*(Tool(f"look_{number}", "", False) for number in range(14)), Tool("wipe", "", True))
+    page = reviewed(web, alice)
+    assert len(tools_on(page)) == 12
+    assert tools_on(page)[0] == ("wipe", True)
+    assert "and 3 more" in page
+
+
+def test_a_tools_name_is_hostile_text(web: Web, alice: Person, offered: Any) -> None:
+    offered(Tool("<b>x\u202eevil\u200b" + "y" * 100, "", False))
+    [(name, _)] = tools_on(reviewed(web, alice))
+    assert name.startswith("&lt;b&gt;xevily")
+    assert len(name) < 60
+
+
+def test_a_server_whose_tools_cannot_be_told_shows_none(web: Web, alice: Person, offered: Any) -> None:
+    offered()
+    tools.announce("somewhere", None)
+    assert 'class="tools"' not in reviewed(web, alice)
+
+
+def test_the_bundled_server_announces_its_tools(offered: Any) -> None:
+    offered()
+    loading.load(loading.BUNDLED)
+    assert tools.served() == tools.Served(
+        "bundled example",
+        (
+            Tool("whoami", "Who am I", False),
+            Tool("compare_texts", "Compare two texts", False),
+            Tool("server_status", "Server status", False, ("admin",)),
+        ),
+    )
+
+
+annotated = MCPServer("annotated")
+HINTS = {
+    "unsaid": None,
+    "wipes": ToolAnnotations(read_only_hint=False, destructive_hint=True),
+    "adds": ToolAnnotations(read_only_hint=False, destructive_hint=False),
+    "looks": ToolAnnotations(read_only_hint=True),
+}
+for each, hints in HINTS.items():
+    annotated.add_tool(lambda: "", name=each, annotations=hints)
+
+fast = FastMCP("fast")
+for each, hints in HINTS.items():
+    fast.tool(lambda: "", name=each, annotations=hints)
+
+
+@pytest.mark.parametrize("kind", ["annotated", "fast"])
+def test_a_tool_that_does_not_say_otherwise_may_change_things(offered: Any, kind: str) -> None:
+    offered()
+    loading.load(f"tests.web.test_consent:{kind}")
+    served = tools.served()
+    assert served is not None
+    told = {tool.name: tool.changes_things for tool in served.tools or ()}
+    assert told == {"unsaid": True, "wipes": True, "adds": False, "looks": False}
