@@ -37,10 +37,10 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "ovauth.web.middleware.PageHeaders",
+    "ovauth.web.middleware.Languages",
     "ovauth.web.middleware.Requests",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
-    "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -58,6 +58,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "ovauth.web.languages.for_templates",
             ],
         },
     },
@@ -102,7 +103,10 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 
 LANGUAGE_CODE = "en"
-LANGUAGES = [("en", "English")]  # those that ovauth speaks; Django alone speaks a hundred
+LANGUAGES = [("en", "English"), ("zh-hans", "简体中文")]  # those that ovauth speaks; Django alone speaks a hundred
+LANGUAGE_COOKIE_NAME = "ovauth_language"
+LANGUAGE_COOKIE_AGE = 365 * 24 * 3600
+LOCALE_PATHS = [BASE_DIR / "ovauth" / "locale"]  # before Django's own words, and for the templates as well
 USE_I18N = True
 USE_TZ = True
 TIME_ZONE = "UTC"

@@ -5,7 +5,7 @@ from django.urls import path
 from django.views.decorators.http import require_safe
 from django.views.generic import RedirectView
 
-from ovauth.web import authorize, console, console_keys, faults, operations
+from ovauth.web import authorize, console, console_keys, faults, languages, operations
 from ovauth.web.api import api
 from ovauth.web.oauth import api as oauth
 
@@ -24,6 +24,7 @@ urlpatterns = [
     path("console/members/disconnect", console_keys.disconnect_member, name="console_disconnect_member"),
     path("console/verify", console.verify, name="console_verify"),
     path("console/verify/decided", console.decided, name="console_decided"),
+    path("console/language", languages.choose, name="choose_language"),
     path("admin/login/", console.admin_sign_in),  # before the admin's own
     path("admin/", admin.site.urls),
     path("health/live", operations.live),

@@ -21,7 +21,7 @@ from ovauth.errors import Conflict, Forbidden, Gone, InvalidRequest, NotFound, R
 from ovauth.flows import approval, authorization, pushed_request
 from ovauth.flows.authority import Authority
 from ovauth.flows.authorization import Destination, Waiting
-from ovauth.web import callers, qr, review
+from ovauth.web import callers, languages, qr, review
 from ovauth.web.public_origin import issuer_of
 from ovauth.web.review import Doubt
 from ovauth.wire import Lenient
@@ -56,6 +56,7 @@ def _authorize(request: HttpRequest) -> HttpResponse:
         return _to_client(authorization.error_redirect(to.redirect_uri, refusal, sent.one("state"), issuer_of(request)))
     response = HttpResponseRedirect(f"{reverse('code_page')}?pending={pending_id}")
     response.set_cookie(_cookie_name(request), browser, httponly=True, samesite="Lax", secure=request.is_secure())
+    languages.remember(response, pending_id=pending_id, ui_locales=sent.one("ui_locales"))
     response["Cache-Control"] = "no-store"
     return response
 

@@ -10,6 +10,7 @@ from ninja import NinjaAPI
 from ovauth.errors import NotFound
 from ovauth.flows.clients import AUTH_METHODS, GRANT_TYPES, MACHINE_GRANT_TYPE
 from ovauth.rules import web_address
+from ovauth.web import languages
 from ovauth.web.public_origin import issuer_of
 
 CACHE = "public, max-age=3600"
@@ -35,6 +36,7 @@ def authorization_server(issuer: str) -> dict[str, Any]:
         "introspection_endpoint_auth_methods_supported": [method for method in AUTH_METHODS if method != "none"],
         "code_challenge_methods_supported": ["S256"],
         "authorization_response_iss_parameter_supported": True,
+        "ui_locales_supported": languages.tags(),
     }
     if config.registration != "off":
         document["registration_endpoint"] = f"{issuer}/register"

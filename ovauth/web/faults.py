@@ -8,6 +8,7 @@ import logging
 import sys
 from typing import Any, Final
 
+from django.conf import settings
 from django.core.exceptions import BadRequest, PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, JsonResponse
 from django.http.multipartparser import MultiPartParserError
@@ -88,11 +89,24 @@ def in_shape(request: HttpRequest, response: HttpResponse) -> HttpResponse:
     return response
 
 
+def is_page(path: str) -> bool:
+    """Whether people are answered at that path, and not programs."""
+    return not (_is_well_known(path) or _is_oauth(path) or path.startswith((*API, settings.STATIC_URL)))
+
+
+def _is_well_known(path: str) -> bool:
+    return path == "/.well-known" or path.startswith("/.well-known/")
+
+
+def _is_oauth(path: str) -> bool:
+    return any(path == endpoint or path.startswith(f"{endpoint}/") for endpoint in OAUTH_ENDPOINTS)
+
+
 def _shaped(request: HttpRequest, refusal: Refusal) -> HttpResponse:
     path = request.path_info
-    if path == "/.well-known" or path.startswith("/.well-known/"):
+    if _is_well_known(path):
         return JsonResponse({"error": refusal.code}, status=refusal.status)
-    if any(path == endpoint or path.startswith(f"{endpoint}/") for endpoint in OAUTH_ENDPOINTS):
+    if _is_oauth(path):
         return _oauth(refusal)
     if path.startswith(API):
         return _api(refusal)

@@ -8,12 +8,13 @@ from collections.abc import Callable
 from django.conf import settings
 from django.contrib.auth import logout
 from django.http import HttpRequest, HttpResponse
+from django.utils import translation
 
 from ovauth import wire
 from ovauth.errors import InvalidRequest, NotFound, Refusal
 from ovauth.flows import audit, sign_in
 from ovauth.logs import speakable
-from ovauth.web import callers, faults
+from ovauth.web import callers, faults, languages
 
 log = logging.getLogger("ovauth.request")
 
@@ -72,6 +73,21 @@ def _before_everything(request: HttpRequest) -> Refusal | None:
     if "%00" in request.META.get("QUERY_STRING", "") or wire.unspeakable(request.META.get("QUERY_STRING", "")):
         return InvalidRequest("The query contains a NUL character.")
     return None
+
+
+class Languages:
+    """Pages speak the person's language, everything else English. In front of whatever may answer with a page."""
+
+    def __init__(self, get_response: Next) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        language = languages.of(request) if faults.is_page(request.path_info) else settings.LANGUAGE_CODE
+        with translation.override(language):
+            response = self.get_response(request)
+        if response.headers.get("Content-Type", "").startswith("text/html"):
+            response.headers.setdefault("Content-Language", languages.tag(language))
+        return response
 
 
 class SessionsOfKeys:
