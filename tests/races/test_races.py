@@ -15,7 +15,7 @@ from tests.races.conftest import RACERS, Arena, Outcome
 
 pytestmark = pytest.mark.xdist_group("races")
 
-rounds = pytest.mark.parametrize("round_", range(1, 4))
+rounds = pytest.mark.parametrize("round_", range(1, 3))
 
 
 def refusals(outcomes: list[Outcome]) -> Counter[str]:
