@@ -28,6 +28,7 @@ MAX_CREDENTIAL: Final = 512
 MAX_DEPTH: Final = 12
 REPEATABLE: Final = frozenset({"resource"})
 """RFC 8707 §2: the only parameter that may come more than once."""
+ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 FORM: Final = "application/x-www-form-urlencoded"
 _NAME: Final = re.compile(r"[a-z_]{1,40}")
 """What may stand in an answer although a stranger wrote it: the name of a parameter."""
@@ -201,18 +202,26 @@ def _check_json(value: Any, depth: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class ClientCredentials:
-    """How a client says who it is (RFC 6749 §2.3). The secret is None when none was sent."""
+    """How a client says who it is (RFC 6749 §2.3, RFC 7521 §4.2). Of secret and assertion at most one was sent."""
 
     client_id: str | None
     client_secret: str | None
+    client_assertion: str | None = None
 
 
 def client_credentials(authorization: str | None, parameters: Parameters) -> ClientCredentials:
-    """From the Basic header or from the body, never from both.
+    """From the Basic header, or from the body as a secret or as an assertion; never by two of them.
 
-    Raises InvalidRequest for both at once, InvalidClient for a header that cannot be read.
+    Raises InvalidRequest for two at once, InvalidClient for what cannot be read.
     """
-    in_body = ClientCredentials(parameters.one("client_id"), parameters.one("client_secret"))
+    in_body = ClientCredentials(
+        parameters.one("client_id"), parameters.one("client_secret"), parameters.one("client_assertion")
+    )
+    if in_body.client_assertion is not None:
+        if in_body.client_secret is not None or authorization is not None:
+            raise InvalidRequest("Authenticate in one way, not in two.")
+        if parameters.one("client_assertion_type") != ASSERTION_TYPE:
+            raise InvalidClient("This client_assertion_type is not supported.")
     if authorization is None:
         return in_body
     scheme, _, value = authorization.partition(" ")

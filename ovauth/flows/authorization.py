@@ -19,6 +19,7 @@ from ovauth.errors import (
     AccessDenied,
     Forbidden,
     Gone,
+    InvalidClient,
     InvalidRequest,
     NotFound,
     Refusal,
@@ -27,9 +28,9 @@ from ovauth.errors import (
     UnsupportedResponseType,
     UntrustedRedirect,
 )
-from ovauth.flows import audit, limits
+from ovauth.flows import audit, clients, limits
 from ovauth.models import AuthorizationCode, Client, PendingAuthorization
-from ovauth.rules import display_text, pkce, redirect_uris, resource_indicators, scopes
+from ovauth.rules import client_documents, display_text, pkce, redirect_uris, resource_indicators, scopes
 
 Decision = PendingAuthorization.Decision
 MAX_STATE = 4096
@@ -54,6 +55,7 @@ class Waiting:
     destination: str
     is_loopback: bool
     is_device: bool
+    is_vouched: bool
     scopes: tuple[str, ...]
     sentences: tuple[str, ...]
     created_at: datetime
@@ -72,14 +74,17 @@ class Collected:
     redirect_url: str | None = None
 
 
-def destination(*, client_id: str | None, redirect_uri: str | None) -> Destination:
+def destination(*, client_id: str | None, redirect_uri: str | None, ip: str = "") -> Destination:
     """Client and redirect URI, the latter as it was sent. Raises UntrustedRedirect: nothing may travel anywhere.
 
     A client with one redirect URI may leave it out (RFC 6749 §3.1.2.3).
     """
     if not client_id:
         raise UntrustedRedirect("The app did not say which app it is.", reason="client_id is missing")
-    client = Client.objects.filter(client_id=client_id).first()
+    try:
+        client = clients.found(client_id=client_id, ip=ip)
+    except InvalidClient as refused:  # by its document
+        raise UntrustedRedirect(refused.description, reason=refused.reason) from None
     if client is None:
         raise UntrustedRedirect("This app is not known here.", reason="unknown client")
     if client.blocked_at is not None:
@@ -251,6 +256,7 @@ def see(pending: PendingAuthorization, *, with_code: bool = False) -> Waiting:
         client_name=display_text.clean(pending.client.name),
         destination=_destination(pending),
         is_loopback=redirect_uris.is_loopback(pending.redirect_uri),
+        is_vouched=client_documents.vouches(pending.client.client_id, pending.redirect_uri),
         is_device=pending.kind == PendingAuthorization.Kind.DEVICE,
         scopes=asked,
         sentences=tuple(sentences.get(name, name) for name in asked),

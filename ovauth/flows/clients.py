@@ -11,15 +11,16 @@ from django.utils import timezone
 from ovauth import credentials
 from ovauth.credentials import Kind
 from ovauth.errors import InvalidClient, InvalidClientMetadata, InvalidToken
-from ovauth.flows import audit, limits
+from ovauth.flows import audit, client_assertions, client_documents, limits
 from ovauth.models import Client, ClientOrigin
+from ovauth.rules import client_assertions as client_assertions_rules
 from ovauth.rules import client_metadata
 from ovauth.rules.client_metadata import ClientMetadata
 
 GRANT_TYPES = ("authorization_code", "refresh_token", "urn:ietf:params:oauth:grant-type:device_code")
 MACHINE_GRANT_TYPE = "client_credentials"
 """Only for clients that an operator made and bound to a member."""
-AUTH_METHODS = ("none", "client_secret_basic", "client_secret_post")
+AUTH_METHODS = ("none", "client_secret_basic", "client_secret_post", "private_key_jwt")
 DELETIONS = 5
 """How often the deletion of a client that is in use is tried."""
 
@@ -214,29 +215,56 @@ def _derived_secret(client: Client) -> str | None:
     return None
 
 
-def authenticate(*, client_id: str | None, client_secret: str | None, ip: str = "") -> Client:
-    """The client, proven by its secret if it has one. Raises InvalidClient, and TooManyRequests for a guesser.
+def authenticate(
+    *,
+    client_id: str | None,
+    client_secret: str | None,
+    client_assertion: str | None = None,
+    audiences: frozenset[str] = frozenset(),
+    ip: str = "",
+) -> Client:
+    """The client, proven by its secret or its key if it has one. To be called outside of a transaction: it may fetch.
 
-    Whether the secret came by Basic or in the body does not matter: libraries mix the two up.
+    Whether the secret came by Basic or in the body does not matter: libraries mix the two up. `audiences` are the names by
+    which an assertion may address us. Raises InvalidClient, TooManyRequests for a guesser, and Unavailable.
     """
+    if client_assertion is not None:
+        claimed = client_assertions_rules.claimed_client_id(client_assertion)
+        if client_id not in (None, claimed):
+            raise InvalidClient(reason="client_id is not the subject of the assertion")
+        client_id = claimed
     if not client_id:
         raise InvalidClient("No client authentication was sent.")
     counted = ((limits.CLIENT_SECRET_BY_CLIENT_AND_ADDRESS, f"{client_id} {ip}"),)
     limits.check(counted)
-    client = Client.objects.filter(client_id=client_id).first()
-    refusal = _why_not(client, client_secret)
+    client = found(client_id=client_id, ip=ip)
+    refusal = _why_not(client, client_secret, client_assertion)
     if refusal is None and client is not None:
+        if client_assertion is not None:
+            client_assertions.prove(client=client, assertion=client_assertion, audiences=audiences, now=timezone.now())
         return client
     if client_secret:
         limits.count(counted)
     raise InvalidClient(reason=refusal or "unknown client")
 
 
-def _why_not(client: Client | None, client_secret: str | None) -> str | None:
+def found(*, client_id: str, ip: str = "") -> Client | None:
+    """The client of that id, not authenticated; by its document, if the id is the URL of one. None when it is unknown.
+
+    To be called outside of a transaction: it may fetch. Raises InvalidClient for a document that is not good, Unavailable.
+    """
+    if client_documents.is_document(client_id):
+        return client_documents.resolve(client_id=client_id, ip=ip)
+    return Client.objects.filter(client_id=client_id).first()
+
+
+def _why_not(client: Client | None, client_secret: str | None, client_assertion: str | None) -> str | None:
     if client is None:
         return "the client is unknown"
     if client.blocked_at is not None:
         return "the client is blocked"
+    if (client.token_endpoint_auth_method == "private_key_jwt") != (client_assertion is not None):  # noqa: S105 a method
+        return "the client authenticates in another way than it registered"
     if client.secret_digest is None:
         return "a public client sent a secret" if client_secret else None
     if not client_secret:
@@ -267,7 +295,7 @@ def _write(client: Client, metadata: ClientMetadata) -> str | None:
     client.application_type = metadata.application_type
     client.scope = metadata.scope
     client.metadata = metadata.extra
-    if metadata.token_endpoint_auth_method == "none":  # noqa: S105 a method, not a password
+    if metadata.token_endpoint_auth_method in ("none", "private_key_jwt"):  # noqa: S105 a method, not a password
         client.secret_digest = None
         return None
     if client.secret_digest is not None:

@@ -45,6 +45,7 @@ DOCUMENT_BY_URL = Limit("document/url", 1, 30)
 DOCUMENT_BY_ADDRESS = Limit("document/address", 120, 600)
 DOCUMENT_BY_HOST_AND_ADDRESS = Limit("document/host+address", 20, 600)
 DOCUMENT_BY_HOST = Limit("document/host", 300, 600)
+KEYS_BY_URL = Limit("client keys/url", 30, 300)
 
 Counted = Iterable[tuple[Limit, str]]
 

@@ -11,7 +11,6 @@ from typing import Any, Final
 
 import jwt
 
-ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 """Asymmetric ones only: with a symmetric one our public keys would be a password, and `none` would be no proof."""
 LONGEST: Final = 8192

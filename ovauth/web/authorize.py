@@ -6,6 +6,7 @@ decision is POST → 303 → a 200 page of ours, which goes on by itself: Chromi
 client.
 """
 
+from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
 
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
@@ -18,13 +19,17 @@ from ninja import NinjaAPI
 
 from ovauth import wire
 from ovauth.errors import Conflict, Forbidden, Gone, InvalidRequest, NotFound, Refusal, UntrustedRedirect
-from ovauth.flows import approval, authorization, pushed_request
+from ovauth.flows import approval, authorization, blocking, pushed_request
 from ovauth.flows.authority import Authority
 from ovauth.flows.authorization import Destination, Waiting
+from ovauth.roles import Role
 from ovauth.web import callers, languages, qr, review
 from ovauth.web.public_origin import issuer_of
 from ovauth.web.review import Doubt
 from ovauth.wire import Lenient
+
+BLOCKED: Final = "ovauth.blocked"
+"""Where a session keeps what its person blocked last, for the page that says so."""
 
 
 class SeeOther(HttpResponseRedirect):
@@ -46,7 +51,11 @@ def _authorize(request: HttpRequest) -> HttpResponse:
     sent = _sent(request)
     if "redirect_uri" in sent.repeated or "client_id" in sent.repeated:
         raise UntrustedRedirect("The app's link names two apps or two addresses.", reason="repeated parameter")
-    to = authorization.destination(client_id=sent.one("client_id"), redirect_uri=sent.one("redirect_uri"))
+    to = authorization.destination(
+        client_id=sent.one("client_id"),
+        redirect_uri=sent.one("redirect_uri"),
+        ip=request.META.get("REMOTE_ADDR", ""),
+    )
     browser = browser_of(request) or authorization.new_browser()
     try:
         pending_id = _begin(request, sent, to, browser)
@@ -186,6 +195,8 @@ def _act(request: HttpRequest, waiting: Waiting, browser: str | None) -> HttpRes
     pending_id, ip = waiting.pending_id, request.META.get("REMOTE_ADDR", "")
     try:
         match request.POST.get("action"):
+            case "block":
+                _block(request, waiting)
             case "cancel":
                 approval.cancel(pending_id=pending_id, browser=browser)
             case "one-time-password":
@@ -213,10 +224,30 @@ def _act(request: HttpRequest, waiting: Waiting, browser: str | None) -> HttpRes
     return SeeOther(_address(waiting))
 
 
+def _block(request: HttpRequest, waiting: Waiting) -> None:
+    """“I did not start this”, after a denial, by whoever is signed in here."""
+    authority = callers.of_session(request).authority if request.user.is_authenticated else None
+    if authority is None:
+        raise Forbidden("Sign in first.")
+    if waiting.status != "denied":
+        raise InvalidRequest("The form was not complete.")
+    blocked = blocking.block(authority=authority, client_id=waiting.client_id)
+    request.session[BLOCKED] = {"pending_id": waiting.pending_id, "whom": blocked.whom, "ended": blocked.ended}
+
+
 def _hand_over(request: HttpRequest, waiting: Waiting, browser: str | None) -> HttpResponse:
     """A page of ours that goes on to the client: by script, or without one by itself after a second."""
     collected = authorization.collect(pending_id=waiting.pending_id, browser=browser, issuer=issuer_of(request))
-    context = {"review": review.of(request, waiting, here=True), "collected": collected}
+    context: dict[str, Any] = {
+        "review": review.of(request, waiting, here=True),
+        "collected": collected,
+        "here": _address(waiting),
+    }
+    if collected.status == "denied" and request.user.is_authenticated:
+        told = request.session.get(BLOCKED, {})
+        context["blocked"] = told if told.get("pending_id") == waiting.pending_id else None
+        context["may_block"] = context["blocked"] is None
+        context["whole_account"] = callers.of_session(request).role >= Role.ADMIN
     return render(request, "ovauth/hand_over.html", context)
 
 

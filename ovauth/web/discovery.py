@@ -9,7 +9,7 @@ from ninja import NinjaAPI
 
 from ovauth.errors import NotFound
 from ovauth.flows.clients import AUTH_METHODS, GRANT_TYPES, MACHINE_GRANT_TYPE
-from ovauth.rules import web_address
+from ovauth.rules import client_assertions, web_address
 from ovauth.web import languages
 from ovauth.web.public_origin import issuer_of
 
@@ -32,12 +32,15 @@ def authorization_server(issuer: str) -> dict[str, Any]:
         "response_modes_supported": ["query"],
         "grant_types_supported": [*GRANT_TYPES, MACHINE_GRANT_TYPE],
         "token_endpoint_auth_methods_supported": list(AUTH_METHODS),
+        "token_endpoint_auth_signing_alg_values_supported": list(client_assertions.ALGORITHMS),
         "revocation_endpoint_auth_methods_supported": list(AUTH_METHODS),
         "introspection_endpoint_auth_methods_supported": [method for method in AUTH_METHODS if method != "none"],
         "code_challenge_methods_supported": ["S256"],
         "authorization_response_iss_parameter_supported": True,
         "ui_locales_supported": languages.tags(),
     }
+    if config.cimd != "off":
+        document["client_id_metadata_document_supported"] = True
     if config.registration != "off":
         document["registration_endpoint"] = f"{issuer}/register"
     return document

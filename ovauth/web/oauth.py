@@ -189,8 +189,13 @@ def registration(request: HttpRequest, client_id: str) -> HttpResponse:
 def _authenticated(request: HttpRequest) -> tuple[Parameters, Any]:
     parameters = wire.form(request.headers.get("content-type"), request.body)
     sent = wire.client_credentials(request.headers.get("authorization"), parameters)
+    issuer = issuer_of(request)
     client = clients.authenticate(
-        client_id=sent.client_id, client_secret=sent.client_secret, ip=request.META.get("REMOTE_ADDR", "")
+        client_id=sent.client_id,
+        client_secret=sent.client_secret,
+        client_assertion=sent.client_assertion,
+        audiences=frozenset({issuer, f"{issuer}/token"}),
+        ip=request.META.get("REMOTE_ADDR", ""),
     )
     return parameters, client
 
