@@ -448,7 +448,7 @@ def _judge(status: int, named: Mapping[str, str]) -> None:
 def _parsed(body: bytes) -> dict[str, Any]:
     """The JSON object: UTF-8, nothing named twice, of bounded depth and count. Raises Invalid."""
     try:
-        document = json.loads(body.decode("utf-8"), object_pairs_hook=_no_twins, parse_constant=_no_constant)
+        document = json.loads(body.decode("utf-8"), object_pairs_hook=_no_twins)
     except (ValueError, RecursionError):
         raise Invalid("it is not JSON in UTF-8 in which nothing is named twice") from None
     if not isinstance(document, dict):
@@ -463,10 +463,6 @@ def _no_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(document) != len(pairs):
         raise ValueError("a member is named twice")
     return document
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
 
 
 # ------------------------------------------------------------------ how long it may be kept

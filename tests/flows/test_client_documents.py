@@ -424,7 +424,7 @@ def test_documents_that_nobody_uses_are_reaped(url: str, clock: Callable[[float]
 
 
 def test_a_process_that_fetches_too_much_already_says_so_and_blames_nobody(
-    url: str, monkeypatch: pytest.MonkeyPatch, clock: Callable[[float], None]
+    url: str, server: HttpsServer, monkeypatch: pytest.MonkeyPatch, clock: Callable[[float], None]
 ) -> None:
     def busy(_url: str) -> Fetched:
         raise Busy("full")
@@ -438,6 +438,9 @@ def test_a_process_that_fetches_too_much_already_says_so_and_blames_nobody(
     with monkeypatch.context() as full:
         full.setattr(fetching, "fetch_json", busy)
         assert resolve(url).name == "Example"
+    clock(10)
+    resolve(url)
+    assert len(server.requests) == 2, "asked as soon as there is a place, and not after a minute"
 
 
 @pytest.mark.django_db(transaction=True)
