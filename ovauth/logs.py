@@ -79,6 +79,8 @@ def sentence(told: dict[str, Any]) -> str:
             what, rest = "approved", f"{client} by {actor}"
         case "authorization.denied":
             what, rest = "denied", f"{client} by {actor}" if actor else f"{client}, cancelled"
+        case "client.blocked_for_account":
+            what, rest = "blocked", f"{client} for {detail.get('whom', '')}: {actor} did not start its request"
         case "connection.first_call":
             what, rest = (
                 "connected",

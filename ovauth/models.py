@@ -248,6 +248,26 @@ class Grant(models.Model):
         return None if self.password_epoch == self.member.password_epoch else "the password changed since the approval"
 
 
+class BlockedClient(models.Model):
+    """Somebody did not start what this client asked: nothing is approved for it, by that member or by the whole account."""
+
+    client = models.ForeignKey(Client, on_delete=models.CASCADE, related_name="blocks")
+    account = models.ForeignKey(Account, on_delete=models.CASCADE)
+    member = models.ForeignKey(Member, on_delete=models.CASCADE, null=True, help_text="Empty: everybody of the account.")
+    created_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["client", "account"], condition=Q(member=None), name="blocked_once_per_account"
+            ),
+            models.UniqueConstraint(fields=["client", "member"], name="blocked_once_per_member"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.client} for {self.member or self.account}"
+
+
 class PendingAuthorization(models.Model):
     """A request that waits for a person, and then for the browser that began it to fetch the result."""
 

@@ -23,6 +23,7 @@ urlpatterns = [
     path("console/members", console_keys.members, name="console_members"),
     path("console/members/disconnect", console_keys.disconnect_member, name="console_disconnect_member"),
     path("console/verify", console.verify, name="console_verify"),
+    path("console/verify/block", console.block, name="console_block"),
     path("console/verify/decided", console.decided, name="console_decided"),
     path("console/language", languages.choose, name="choose_language"),
     path("admin/login/", console.admin_sign_in),  # before the admin's own

@@ -29,12 +29,13 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "models": ({"credentials", "roles"}, {"ninja", "django.http"}),
     "bearer": ({"credentials", "errors", "roles"}, {"ninja", "django.http"}),
     # Of other flows only those that are made to be shared: what is issued, what ends, what is noted, on whose behalf, how
-    # often, and the pending request that a browser's, a device's and a pushed request are. Two more, each for one reader:
-    # a client that is described by a document is a client, and a one-time password stands for a decision or a sign-in.
+    # often, and the pending request that a browser's, a device's and a pushed request are. Three more, each for one
+    # reader or two: a client that is described by a document is a client, a one-time password stands for a decision or a
+    # sign-in, and a client that is blocked is not approved.
     "flows": (
         {"models", "credentials", "rules", "errors", "roles"}
         | {f"flows.{shared}" for shared in ("issuance", "revocation", "audit", "authority", "limits", "authorization")}
-        | {"flows.one_time_password", "flows.client_documents", "fetching"},
+        | {"flows.one_time_password", "flows.client_documents", "flows.blocking", "fetching"},
         {"ninja", "django.http", "django.shortcuts", "django.urls"},
     ),
     "web": (

@@ -2,6 +2,7 @@
 
     people       accounts, members, API keys
     clients      clients, made and registered
+    blocked      clients that somebody did not start
     connections  grants, and what they issued or wait for
     story        audit events
 
@@ -9,6 +10,6 @@ Nothing is changed here but by a flow, as everywhere else. A secret is answered 
 nowhere in clear: neither in a message nor in a session.
 """
 
-from ovauth.admin import clients, connections, people, story
+from ovauth.admin import blocked, clients, connections, people, story
 
-__all__ = ["clients", "connections", "people", "story"]
+__all__ = ["blocked", "clients", "connections", "people", "story"]

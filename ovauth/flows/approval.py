@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from ovauth import credentials
 from ovauth.errors import Conflict, Forbidden, Gone, InvalidRequest, NotFound
-from ovauth.flows import audit, authorization, limits, one_time_password
+from ovauth.flows import audit, authorization, blocking, limits, one_time_password
 from ovauth.flows.authority import Authority
 from ovauth.flows.authorization import Waiting
 from ovauth.models import Grant, PendingAuthorization
@@ -22,6 +22,7 @@ from ovauth.rules import display_text
 from ovauth.rules import scopes as may
 
 Decision = PendingAuthorization.Decision
+BLOCKED = "You have said that you did not start this app’s request, so it is blocked. The operator can unblock it."
 NOTHING_CHOSEN = "Leave at least one of the permissions ticked, or choose Deny."
 NO_SUCH_CODE = "No request is waiting for this code. Codes last ten minutes."
 
@@ -63,6 +64,8 @@ def approve(
         raise InvalidRequest(NOTHING_CHOSEN)
     with transaction.atomic():
         member = authority.prove()
+        if blocking.blocks(member, found.client):
+            raise Forbidden(BLOCKED)
         granted = may.allowed(chosen, role=member.role, lowest_role=settings.OVAUTH.lowest_roles)
         if not granted:
             raise Forbidden("Your role does not allow any of what this app asks for.")

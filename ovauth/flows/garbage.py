@@ -11,6 +11,7 @@ from django.utils import timezone
 from ovauth.models import (
     AccessToken,
     AuthorizationCode,
+    BlockedClient,
     Client,
     ClientOrigin,
     Grant,
@@ -57,6 +58,8 @@ def collect() -> dict[str, int]:
             Q(last_used_at=None, created_at__lte=now - CLIENT_NEVER_USED) | Q(last_used_at__lte=now - CLIENT_UNUSED),
             ~Exists(Grant.objects.filter(client=OuterRef("pk"))),
             ~Exists(PendingAuthorization.objects.filter(client=OuterRef("pk"))),
+            # one that is described by a document would come back unblocked
+            ~Exists(BlockedClient.objects.filter(client=OuterRef("pk"))),
             origin__in=(ClientOrigin.REGISTERED, ClientOrigin.DOCUMENT),
         ),
     }

@@ -24,8 +24,9 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from ovauth import wire
 from ovauth.errors import Conflict, Forbidden, InvalidRequest, NotFound
-from ovauth.flows import accounts, approval, connections, sign_in
+from ovauth.flows import accounts, approval, blocking, connections, sign_in
 from ovauth.flows.authority import Authority
+from ovauth.roles import Role
 from ovauth.web import callers, review
 from ovauth.web.authorize import SeeOther, waiting_behind
 from ovauth.web.public_origin import issuer_of
@@ -215,11 +216,24 @@ def verify(request: HttpRequest) -> HttpResponse:
 @require_safe
 @signed_in
 def decided(request: HttpRequest) -> HttpResponse:
-    """What was decided last in this session."""
+    """What was decided last in this session; whoever denied may then say that they did not start it."""
     last = request.session.get(DECIDED)
     if last is None:
         return SeeOther(reverse("console_verify"))
-    return render(request, "ovauth/decided.html", {"decided": last})
+    whole_account = callers.of_session(request).role >= Role.ADMIN
+    return render(request, "ovauth/decided.html", {"decided": last, "whole_account": whole_account})
+
+
+@require_POST
+@signed_in
+def block(request: HttpRequest) -> HttpResponse:
+    """“I did not start this”, about what was denied last in this session: no form chooses which app."""
+    last = request.session.get(DECIDED)
+    if last is None or last["status"] != "denied" or "client_id" not in last:
+        raise InvalidRequest("The form was not complete.")
+    result = blocking.block(authority=authority_of(request), client_id=last["client_id"])
+    request.session[DECIDED] = last | {"blocked": {"whom": result.whom, "ended": result.ended}}
+    return SeeOther(reverse("console_decided"))
 
 
 def _enter(request: HttpRequest, code: str = "", *, fault: str = "", status: int = 200) -> HttpResponse:
@@ -257,7 +271,11 @@ def _decide(request: HttpRequest, code: str) -> HttpResponse:
         request.session.pop(CODE, None)
         return _enter(request, code[:MOST_OF_A_CODE], fault=refusal.description, status=_page_status(refusal))
     request.session.pop(CODE, None)
-    request.session[DECIDED] = {"status": result.status, "client_name": result.client_name or result.client_id}
+    request.session[DECIDED] = {
+        "status": result.status,
+        "client_id": result.client_id,
+        "client_name": result.client_name or result.client_id,
+    }
     return SeeOther(reverse("console_decided"))
 
 

@@ -49,7 +49,10 @@ function poll(url) {
 
 // ---- go on to the client; replace() leaves no page behind that would send the person on again
 const handOver = find("hand-over");
-if (handOver) setTimeout(() => location.replace(handOver.dataset.handOver), 600);
+if (handOver) {
+  const leaving = setTimeout(() => location.replace(handOver.dataset.handOver), Number(handOver.dataset.wait) || 600);
+  document.addEventListener("submit", () => clearTimeout(leaving)); // “I did not start this” comes first
+}
 
 // ---- time left, by the clock and not by counting ticks: a sleeping tab misses those
 each("countdown", (shown) => {

@@ -12,8 +12,8 @@ from mcp.server.mcpserver import MCPServer
 from mcp_types import ToolAnnotations
 
 from ovauth import tools
-from ovauth.flows import approval
-from ovauth.models import Client, Grant, PendingAuthorization
+from ovauth.flows import approval, blocking
+from ovauth.models import BlockedClient, Client, Grant, PendingAuthorization
 from ovauth.resource import loading
 from ovauth.tools import Tool
 from tests.conftest import Person, begun, registered
@@ -217,3 +217,77 @@ def test_a_tool_that_does_not_say_otherwise_may_change_things(offered: Any, kind
     assert served is not None
     told = {tool.name: tool.changes_things for tool in served.tools or ()}
     assert told == {"unsaid": True, "wipes": True, "adds": False, "looks": False}
+
+
+# ------------------------------------------------------------------ “I did not start this”
+
+BLOCK = "/console/verify/block"
+
+
+def test_after_a_denial_in_the_console_the_app_can_be_blocked(web: Web, alice: Person, client_app: Client) -> None:
+    signed_in(web, alice)
+    page = text(web.get(decide(web, shown_code(begun(client_app)), "deny")["Location"]))
+    assert f'action="{BLOCK}"' in page
+    page = text(web.get(web.post(BLOCK, {"action": "block"})["Location"]))
+    assert "“Test client” is blocked for acme." in page
+    assert f'action="{BLOCK}"' not in page
+    assert BlockedClient.objects.get().client == client_app
+
+
+def test_after_an_approval_nothing_can_be_blocked(web: Web, alice: Person, client_app: Client) -> None:
+    signed_in(web, alice)
+    assert web.post(BLOCK).status_code == 400
+    page = text(web.get(decide(web, shown_code(begun(client_app)), "approve")["Location"]))
+    assert BLOCK not in page
+    assert web.post(BLOCK).status_code == 400
+    assert not BlockedClient.objects.exists()
+
+
+def test_a_link_blocks_nothing(web: Web, alice: Person, client_app: Client) -> None:
+    decide(signed_in(web, alice), shown_code(begun(client_app)), "deny")
+    assert web.get(BLOCK).status_code == 405
+    assert not BlockedClient.objects.exists()
+
+
+def test_after_a_denial_on_the_code_page_the_app_can_be_blocked_before_the_page_goes_on(
+    web: Web, bob: Person, client_app: Client
+) -> None:
+    here = page_of(begun(client_app))
+    signed_in(web, bob)
+    assert web.post(here, {"action": "block"}).status_code == 400
+    web.post(here, {"action": "deny"})
+    page = text(web.get(here))
+    assert 'value="block"' in page
+    assert "for everybody in your account" not in page
+    assert web.post(here, {"action": "block"})["Location"] == here
+    page = text(web.get(here))
+    assert "“Test client” is blocked for bob." in page
+    assert "error=access_denied" in page
+    assert 'value="block"' not in page
+
+
+def test_who_is_not_signed_in_blocks_nothing_and_is_not_asked(web: Web, client_app: Client) -> None:
+    here = page_of(begun(client_app))
+    web.post(here, {"action": "cancel"})
+    assert 'value="block"' not in text(web.get(here))
+    assert web.post(here, {"action": "block"}).status_code == 403
+    assert not BlockedClient.objects.exists()
+
+
+def test_a_blocked_app_is_not_approved_and_the_page_says_why(web: Web, alice: Person, client_app: Client) -> None:
+    blocking.block(authority=alice.by_session, client_id=client_app.client_id)
+    answer = signed_in(web, alice).post(page_of(begun(client_app)), {"action": "approve"})
+    assert answer.status_code == 403
+    assert "so it is blocked. The operator can unblock it." in text(answer)
+
+
+def test_the_operator_unblocks_in_the_administration(web: Web, alice: Person, root: Person, client_app: Client) -> None:
+    blocking.block(authority=alice.by_session, client_id=client_app.client_id)
+    row = BlockedClient.objects.get()
+    page = "/admin/ovauth/blockedclient/"
+    chosen = {"action": "unblock", "_selected_action": [row.pk]}
+    assert "everybody of the account" in text(signed_in(web, root).get(page))
+    assert "Unblock these apps?" in text(web.post(page, chosen))
+    assert BlockedClient.objects.exists()
+    web.post(page, chosen | {"confirmed": "yes"})
+    assert not BlockedClient.objects.exists()

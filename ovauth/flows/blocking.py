@@ -1,0 +1,78 @@
+"""“I did not start this”: a person who was asked to approve a stranger's request has the client blocked.
+
+An administrator blocks it for the whole account, and ends what it holds there. Anybody else blocks it for themselves: the
+stranger may have borrowed a client that others of the account use every day, and one member ends nobody else's connections.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db import transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from ovauth.errors import NotFound
+from ovauth.flows import audit, revocation
+from ovauth.flows.authority import Authority
+from ovauth.models import BlockedClient, Client, Grant, Member
+from ovauth.roles import Role
+from ovauth.rules import display_text
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """The client, for whom it is blocked, whether that is the whole account, and how many connections ended."""
+
+    client_name: str
+    whom: str
+    whole_account: bool
+    ended: int
+
+
+def block(*, authority: Authority, client_id: str) -> Blocked:
+    """Refuses this client from now on, and ends what it holds. Again: the same again, and no second row.
+
+    Raises NotFound for a client that is gone, and Forbidden when the authority no longer stands.
+    """
+    now = timezone.now()
+    with transaction.atomic():
+        member = authority.prove()
+        client = Client.objects.filter(client_id=client_id).first()
+        if client is None:
+            raise NotFound("This app is not known here.")
+        whole = member.role >= Role.ADMIN
+        row, new = BlockedClient.objects.get_or_create(
+            client=client,
+            account=member.account,
+            member=None if whole else member,
+            defaults={"created_at": now},
+        )
+        ended = _end_what_it_holds(client, Q(member__account=member.account) if whole else Q(member=member), now)
+        whom = member.account.name if whole else member.name
+        if new or ended:
+            audit.record("client.blocked_for_account", now=now, member=member, client=client, whom=whom, grants=ended)
+    return Blocked(display_text.clean(client.name) or client.client_id, whom, whole, ended)
+
+
+def unblock(*, block_pk: int) -> bool:
+    """Lets a client ask again; False when somebody was quicker. What ended stays ended."""
+    now = timezone.now()
+    with transaction.atomic():
+        row = BlockedClient.objects.select_related("client", "account").filter(pk=block_pk).first()
+        if row is None:
+            return False
+        whom = row.member.name if row.member else row.account.name
+        audit.record("client.unblocked_for_account", now=now, client=row.client, whom=whom)
+        row.delete()
+    return True
+
+
+def blocks(member: Member, client: Client) -> bool:
+    """Whether nothing may be approved for this client by this member."""
+    whose = Q(member=member) | Q(member=None, account_id=member.account_id)
+    return BlockedClient.objects.filter(whose, client=client).exists()
+
+
+def _end_what_it_holds(client: Client, whose: Q, now: datetime) -> int:
+    living = Grant.objects.select_related("client", "member__account").filter(whose, client=client, revoked_at=None)
+    return sum(revocation.end_grant(grant, now, because="blocked: nobody here started its request") for grant in living)
