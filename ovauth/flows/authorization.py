@@ -7,7 +7,7 @@ to the browser that began, and to no other.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
@@ -43,6 +43,17 @@ class Destination:
 
     client: Client
     redirect_uri: str
+
+
+class Asked(TypedDict):
+    """The parameters of an authorization request (OAuth 2.1 §4.1.1), as they were sent; None for what was not."""
+
+    response_type: str | None
+    state: str | None
+    scope: str | None
+    code_challenge: str | None
+    code_challenge_method: str | None
+    resource: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,63 +113,32 @@ def destination(*, client_id: str | None, redirect_uri: str | None, ip: str = ""
     return Destination(client, redirect_uri)
 
 
-def begin(
-    *,
-    to: Destination,
-    response_type: str | None,
-    state: str | None,
-    scope: str | None,
-    code_challenge: str | None,
-    code_challenge_method: str | None,
-    resource: Sequence[str],
-    issuer: str,
-    browser: str,
-    ip: str = "",
-    user_agent: str = "",
-) -> str:
+def begin(*, to: Destination, issuer: str, browser: str, ip: str = "", user_agent: str = "", **asked: Unpack[Asked]) -> str:
     """Opens a pending request for the browser with that secret; returns its public id.
 
     Raises what `judge` raises, and TooManyRequests.
     """
-    judge(
-        to=to,
-        response_type=response_type,
-        state=state,
-        scope=scope,
-        code_challenge=code_challenge,
-        code_challenge_method=code_challenge_method,
-        resource=resource,
-        issuer=issuer,
-    )
+    judge(to=to, issuer=issuer, **asked)
     pending = open_request(
         client=to.client,
-        scope=scope,
-        resource=resource,
+        scope=asked["scope"],
+        resource=asked["resource"],
         issuer=issuer,
         ip=ip,
         user_agent=user_agent,
         kind=PendingAuthorization.Kind.BROWSER,
         redirect_uri=to.redirect_uri,
-        state=state or "",
-        code_challenge=code_challenge or "",
+        state=asked["state"] or "",
+        code_challenge=asked["code_challenge"] or "",
         browser_digest=credentials.digest(browser),
     )
     return pending.public_id
 
 
-def judge(
-    *,
-    to: Destination,
-    response_type: str | None,
-    state: str | None,
-    scope: str | None,
-    code_challenge: str | None,
-    code_challenge_method: str | None,
-    resource: Sequence[str],
-    issuer: str,
-) -> None:
+def judge(*, to: Destination, issuer: str, **asked: Unpack[Asked]) -> None:
     """Raises the OAuthRefusal that this authorization request deserves; each may travel to the destination."""
     config = settings.OVAUTH
+    response_type, state = asked["response_type"], asked["state"]
     if response_type is None:
         raise InvalidRequest("response_type is missing.")
     if response_type != "code":
@@ -167,10 +147,10 @@ def judge(
         raise UnauthorizedClient
     if state is not None and len(state) > MAX_STATE:
         raise InvalidRequest(f"state is longer than {MAX_STATE} characters.")
-    if why := pkce.why_not_challenge(code_challenge, code_challenge_method):
+    if why := pkce.why_not_challenge(asked["code_challenge"], asked["code_challenge_method"]):
         raise InvalidRequest(why)
-    scopes.choose(scope, known=config.scope_names, default=config.default_scopes)
-    resource_indicators.canonical(resource, resources=config.resources(issuer), issuer=issuer)
+    scopes.choose(asked["scope"], known=config.scope_names, default=config.default_scopes)
+    resource_indicators.canonical(asked["resource"], resources=config.resources(issuer), issuer=issuer)
 
 
 def open_request(

@@ -14,6 +14,15 @@ from ovauth.flows import authorization
 from ovauth.models import Client, PushedRequest
 
 PREFIX: Final = "urn:ietf:params:oauth:request_uri:"
+KEPT: Final = (
+    "redirect_uri",
+    "response_type",
+    "state",
+    "scope",
+    "code_challenge",
+    "code_challenge_method",
+    "ui_locales",
+)
 TTL: Final = 90
 """Seconds in which a browser has to come with the reference."""
 
@@ -29,9 +38,17 @@ def push(*, client: Client, parameters: Mapping[str, str], resource: Sequence[st
         to = authorization.destination(client_id=client.client_id, redirect_uri=parameters.get("redirect_uri"))
     except UntrustedRedirect as untrusted:
         raise InvalidRequest("The redirect_uri is not registered.", reason=untrusted.reason) from None
-    names = ("response_type", "state", "scope", "code_challenge", "code_challenge_method")
-    authorization.judge(to=to, resource=resource, issuer=issuer, **{name: parameters.get(name) for name in names})
-    kept = [(name, parameters[name]) for name in (*names, "redirect_uri", "ui_locales") if name in parameters]
+    authorization.judge(
+        to=to,
+        issuer=issuer,
+        response_type=parameters.get("response_type"),
+        state=parameters.get("state"),
+        scope=parameters.get("scope"),
+        code_challenge=parameters.get("code_challenge"),
+        code_challenge_method=parameters.get("code_challenge_method"),
+        resource=resource,
+    )
+    kept = [(name, parameters[name]) for name in KEPT if name in parameters]
     query = urlencode([("client_id", client.client_id), *kept, *(("resource", asked) for asked in resource)])
     reference = PREFIX + credentials.browser()
     PushedRequest.objects.create(
