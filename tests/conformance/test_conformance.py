@@ -1,4 +1,7 @@
-"""The official conformance suite finds what is expected, in every scenario. As a table: `python -m tests.conformance`."""
+"""The official conformance suite finds what is expected, in every scenario. As a table: `python -m tests.conformance`.
+
+Left out of an ordinary run; `pytest -m conformance` asks for it.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +13,7 @@ from tests.conformance import suite
 from tests.conformance.suite import EXPECTED, REVISIONS
 from tests.serving import Server
 
-pytestmark = [pytest.mark.node, pytest.mark.xdist_group("conformance")]
+pytestmark = [pytest.mark.conformance, pytest.mark.xdist_group("conformance")]
 
 
 @pytest.fixture(scope="module")
