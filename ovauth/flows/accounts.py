@@ -112,6 +112,8 @@ def change(*, account: str, name: str, role: Role, is_active: bool) -> None:
     """
     now = timezone.now()
     with transaction.atomic():
+        # Two roots who demote each other wait for one another, or nobody would be left.
+        list(Member.objects.select_for_update().filter(role=Role.ROOT).order_by("pk").values_list("pk"))
         member = _member(account, name)
         was_role, was_active = Role(member.role), member.is_active
         member.role, member.is_active = role, is_active
