@@ -14,6 +14,7 @@ urlpatterns = [
     path("oauth/authorize/page/status", authorize.status, name="code_page_status"),
     path("api/v1/", api.urls),
     path("console/", console.home, name="console"),
+    path("console/progress", console.how_far, name="console_progress"),
     path("console/login", console.SignIn.as_view(), name="console_login"),
     path("console/logout", console.sign_out, name="console_logout"),
     path("console/password", console.password, name="console_password"),

@@ -13,7 +13,7 @@ from django.contrib import messages
 from django.contrib.auth import login, logout, update_session_auth_hash
 from django.contrib.auth.forms import AuthenticationForm, PasswordChangeForm
 from django.contrib.auth.views import LoginView
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
@@ -23,11 +23,11 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from ovauth import wire
-from ovauth.errors import Conflict, Forbidden, InvalidRequest, NotFound
-from ovauth.flows import accounts, approval, blocking, connections, sign_in
+from ovauth.errors import Conflict, Forbidden, InvalidRequest, NotFound, Unauthenticated
+from ovauth.flows import accounts, approval, blocking, connections, progress, sign_in
 from ovauth.flows.authority import Authority
 from ovauth.roles import Role
-from ovauth.web import callers, review
+from ovauth.web import callers, connecting, review
 from ovauth.web.authorize import SeeOther, waiting_behind
 from ovauth.web.public_origin import issuer_of
 from ovauth.web.review import Doubt
@@ -54,15 +54,37 @@ def signed_in(view: View) -> View:
 @require_safe
 @signed_in
 def home(request: HttpRequest) -> HttpResponse:
-    caller = callers.of_session(request)
+    """Until the first call of an app, a checklist that leads to it; from then on, the apps that are connected."""
+    caller, member_pk = callers.of_session(request), authority_of(request).member_pk
     enabled = settings.OVAUTH.enabled
+    connected = connections.living(member_pk=member_pk) if enabled else []
+    first = enabled and not any(connection.last_used_at for connection in connected)
+    mcp_url = settings.OVAUTH.resources(issuer_of(request))[0]
+    found, public = connecting.ways(mcp_url), connecting.is_public(mcp_url)
     context = {
         "caller": caller,
-        "mcp_url": settings.OVAUTH.resources(issuer_of(request))[0],
+        "mcp_url": mcp_url,
         "oauth_enabled": enabled,
-        "connections": connections.living(member_pk=authority_of(request).member_pk) if enabled else [],
+        "connections": connected,
+        "first": first,
+        "ways": found,
+        "public": public,
+        "open_app": connecting.first_open(found, public=public) if first else "",
+        "served": review.served(),
     }
+    if first:
+        progress.watch(ip=_ip(request))
+        context["progress"] = progress.of(member_pk=member_pk, ip=_ip(request))
     return render(request, "ovauth/console.html", context)
+
+
+@require_safe
+def how_far(request: HttpRequest) -> HttpResponse:
+    """The marks of the checklist, for the page's script: the name of each, and whether it is passed."""
+    if not request.user.is_authenticated:
+        raise Unauthenticated
+    found = progress.of(member_pk=authority_of(request).member_pk, ip=_ip(request))
+    return JsonResponse(found.marks)
 
 
 @require_POST

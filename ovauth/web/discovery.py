@@ -8,6 +8,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from ninja import NinjaAPI
 
 from ovauth.errors import NotFound
+from ovauth.flows import progress
 from ovauth.flows.clients import AUTH_METHODS, GRANT_TYPES, MACHINE_GRANT_TYPE
 from ovauth.rules import client_assertions, web_address
 from ovauth.web import languages
@@ -74,17 +75,18 @@ def _add(api: NinjaAPI, name: str, document: Callable[[str], dict[str, Any]], in
 
     @api.api_operation(["GET", "HEAD"], f"/.well-known/{name}", url_name=name, operation_id=name)
     def root(request: HttpRequest) -> HttpResponse:
-        return _answer(document(issuer_of(request)))
+        return _answer(request, document(issuer_of(request)))
 
     @api.api_operation(["GET", "HEAD"], f"/.well-known/{name}/{{path:rest}}", operation_id=f"{name}-with-path")
     def with_path(request: HttpRequest, rest: str) -> HttpResponse:
         issuer = issuer_of(request)
         if f"/{rest}".rstrip("/") != inserted_path(issuer):
             raise NotFound(reason=f"{name} asked for another path")
-        return _answer(document(issuer))
+        return _answer(request, document(issuer))
 
 
-def _answer(document: dict[str, Any]) -> HttpResponse:
+def _answer(request: HttpRequest, document: dict[str, Any]) -> HttpResponse:
+    progress.discovered(ip=request.META.get("REMOTE_ADDR", ""))
     response = JsonResponse(document)
     response["Cache-Control"] = CACHE
     response["Vary"] = "Host"

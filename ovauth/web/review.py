@@ -122,6 +122,14 @@ def named_tools(held: Collection[str]) -> NamedTools | None:
     return NamedTools(shown, len(usable) - len(shown))
 
 
+def served() -> dict[str, Any] | None:
+    """The MCP server by name, with the number of its tools; None for the number when it cannot be told."""
+    found = tools.served()
+    if found is None:
+        return None
+    return {"name": found.name, "tools": None if found.tools is None else len(found.tools)}
+
+
 def choices(request: HttpRequest, waiting: Waiting, acts_as: Caller | None, *, again: bool = False) -> tuple[Choice, ...]:
     """What is asked for, all of it ticked; `again`: ticked as the form that was just sent."""
     held = acts_as.scopes if acts_as is not None else waiting.scopes

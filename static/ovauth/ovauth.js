@@ -102,6 +102,43 @@ each("at-least-one", (group) => {
   });
 });
 
+// ---- the checklist: marks tick as the app comes further; after the first call the page has other things to show
+const list = find("progress");
+if (list) follow(list.dataset.progress, find("said"));
+
+function follow(url, said) {
+  let wait = 2000, timer = 0;
+  const later = () => {
+    timer = setTimeout(ask, wait);
+    wait = Math.min(wait * 1.1, 15000);
+  };
+  const tick = (item) => {
+    const state = item.querySelector("[data-state]");
+    item.classList.add("done");
+    state.textContent = state.dataset.done;
+    said.textContent = item.textContent;
+    wait = 2000; // something moves
+  };
+  async function ask() {
+    clearTimeout(timer);
+    if (document.visibilityState !== "visible") return;
+    try {
+      const answer = await fetch(url, { cache: "no-store", signal: AbortSignal.timeout(GIVE_UP) });
+      if (answer.status === 401 || answer.status === 403) return; // signed out meanwhile
+      if (answer.ok) {
+        const marks = await answer.json();
+        const left = [...list.querySelectorAll("[data-mark]:not(.done)")];
+        left.filter((item) => marks[item.dataset.mark]).forEach(tick);
+        if (!left.length) return;
+        if (marks.called) return void setTimeout(() => location.reload(), 1500);
+      }
+    } catch { /* the server is away: asked again */ }
+    later();
+  }
+  document.addEventListener("visibilitychange", () => { wait = 2000; ask(); });
+  later();
+}
+
 // ---- a form is sent once
 each("once", (form) => {
   form.addEventListener("submit", (event) => {
