@@ -28,6 +28,11 @@ class Blocked:
     whole_account: bool
     ended: int
 
+    @property
+    def told(self) -> dict[str, str | bool | int]:
+        """The outcome in plain values, as a session can keep it."""
+        return {"whom": self.whom, "whole_account": self.whole_account, "ended": self.ended}
+
 
 def block(*, authority: Authority, client_id: str) -> Blocked:
     """Refuses this client from now on, and ends what it holds. Again: the same again, and no second row.

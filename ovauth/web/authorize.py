@@ -232,7 +232,7 @@ def _block(request: HttpRequest, waiting: Waiting) -> None:
     if waiting.status != "denied":
         raise InvalidRequest("The form was not complete.")
     blocked = blocking.block(authority=authority, client_id=waiting.client_id)
-    request.session[BLOCKED] = {"pending_id": waiting.pending_id, "whom": blocked.whom, "ended": blocked.ended}
+    request.session[BLOCKED] = {"pending_id": waiting.pending_id, **blocked.told}
 
 
 def _hand_over(request: HttpRequest, waiting: Waiting, browser: str | None) -> HttpResponse:

@@ -254,7 +254,7 @@ def block(request: HttpRequest) -> HttpResponse:
     if last is None or last["status"] != "denied" or "client_id" not in last:
         raise InvalidRequest("The form was not complete.")
     result = blocking.block(authority=authority_of(request), client_id=last["client_id"])
-    request.session[DECIDED] = last | {"blocked": {"whom": result.whom, "ended": result.ended}}
+    request.session[DECIDED] = last | {"blocked": result.told}
     return SeeOther(reverse("console_decided"))
 
 

@@ -192,9 +192,9 @@ def test_apps_that_call_from_the_internet_are_said_to_need_a_public_https_addres
     assert opened == ("Claude" if public else "Claude Code")
 
 
-def test_the_page_says_which_apps_cannot_connect_yet(web: Web, alice: Person, configure: Any) -> None:
+def test_the_page_says_which_apps_cannot_connect_yet(web: Web, alice: Person) -> None:
     page = text(signed_in(web, alice).get(HOME))
-    assert "Claude (web) and ChatGPT cannot connect yet." in page
+    assert "Claude (web) and ChatGPT call from the internet and need a public https address." in page
     assert page.count("needs a public https address") == 2
 
 

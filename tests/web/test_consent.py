@@ -229,7 +229,7 @@ def test_after_a_denial_in_the_console_the_app_can_be_blocked(web: Web, alice: P
     page = text(web.get(decide(web, shown_code(begun(client_app)), "deny")["Location"]))
     assert f'action="{BLOCK}"' in page
     page = text(web.get(web.post(BLOCK, {"action": "block"})["Location"]))
-    assert "“Test client” is blocked for acme." in page
+    assert "“Test client” is blocked for everybody in acme." in page
     assert f'action="{BLOCK}"' not in page
     assert BlockedClient.objects.get().client == client_app
 
