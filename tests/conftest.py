@@ -5,6 +5,8 @@ alice is an admin, bob a user of the same account, charlie a user of another acc
 
 import base64
 import hashlib
+import logging
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -154,6 +156,35 @@ def works(secret: str, *, resource: str = RESOURCE) -> bool:
 @pytest.fixture
 def client_app(db: None) -> Client:
     return registered()
+
+
+class Eavesdropper(logging.Handler):
+    """Keeps the log lines that hold a credential in clear, as they are before any redaction."""
+
+    CREDENTIAL = re.compile(r"ov(?:at|rt|ac|dc|k|cs|reg)_[A-Za-z0-9_-]{43}")
+
+    def __init__(self) -> None:
+        super().__init__(logging.DEBUG)
+        self.heard: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        line = f"{record.name}: {self.format(record)} {record.__dict__.get('audit', '')}"
+        if self.CREDENTIAL.search(line):
+            self.heard.append(line)
+
+
+@pytest.fixture(autouse=True)
+def _no_secret_in_any_log_line(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Of the whole test run, in this process; the output of real servers is searched by `tests.serving`."""
+    eavesdropper = Eavesdropper()
+    loggers = [logging.getLogger(name) for name in ("", "ovauth.audit")]
+    for logger in loggers:
+        logger.addHandler(eavesdropper)
+    yield
+    for logger in loggers:
+        logger.removeHandler(eavesdropper)
+    if "logs_secrets" not in request.keywords:
+        assert not eavesdropper.heard
 
 
 @pytest.fixture(autouse=True)

@@ -70,12 +70,20 @@ def choose(request: HttpRequest) -> HttpResponse:
     return response
 
 
+def _with_our_query() -> tuple[str, str]:
+    return reverse("code_page"), reverse("console_login")
+
+
 def for_templates(request: HttpRequest) -> dict[str, Any]:
-    """What the frame of every page wants. An answer to a form has no address to come back to, and so no switch."""
+    """What the frame of every page wants.
+
+    An answer to a form has no address to come back to, and so no switch. The query of a link is a stranger's, and is not
+    repeated, but on the two pages whose query we write ourselves.
+    """
     current = get_language() or settings.LANGUAGE_CODE
     others = [(language, tag(language), name) for language, name in settings.LANGUAGES if language != current]
     return {
         "language_tag": tag(current),
-        "other_languages": others if request.method in ("GET", "HEAD") else [],
-        "this_page": request.get_full_path(),
+        "other_languages": others if request.method in ("GET", "HEAD") and request.path != reverse("oauth:authorize") else [],
+        "this_page": request.get_full_path() if request.path in _with_our_query() else request.path,
     }

@@ -13,6 +13,7 @@ from django.db import OperationalError
 from django.utils import timezone
 
 from ovauth import bearer, credentials, logs
+from ovauth.conf import Config
 from ovauth.flows import accounts, revocation
 from ovauth.models import AccessToken, ApiKey, Client, Member
 from ovauth.resource.gate import MAX_BODY
@@ -293,7 +294,7 @@ def test_no_way_of_writing_a_call_gets_past_the_scope(serve: Serve, alice: Perso
 @pytest.mark.parametrize(
     ("origin", "expected"),
     [
-        ("http://testserver", 200),
+        ("http://testserver", 403),  # nobody has configured it: it may be a rebound name
         ("http://localhost:6274", 200),
         ("http://127.0.0.1:8080", 200),
         ("https://[::1]", 200),
@@ -321,6 +322,15 @@ def test_a_page_of_a_foreign_origin_may_call_only_with_a_token_of_its_own_client
         alice.by_key,
     ).access_token
     assert served.rpc(secret=token, headers={"origin": origin}).status_code == expected
+
+
+def test_a_page_of_our_own_configured_origin_may_call(
+    served: Served, alice: Person, configure: Callable[..., Config]
+) -> None:
+    own = {"origin": "http://testserver"}
+    assert served.rpc(secret=alice.api_key, headers=own).status_code == 403
+    configure(public_base_url="http://testserver")
+    assert served.rpc(secret=alice.api_key, headers=own).status_code == 200
 
 
 def test_a_page_of_a_foreign_origin_may_not_use_a_key_and_without_one_is_invited(served: Served, alice: Person) -> None:
