@@ -22,7 +22,7 @@ from ovauth.rules import display_text
 from ovauth.rules import scopes as may
 
 Decision = PendingAuthorization.Decision
-BLOCKED = "You have said that you did not start this app’s request, so it is blocked. The operator can unblock it."
+BLOCKED = "This app is blocked, since its request was not started by anybody here. The operator can unblock it."
 NOTHING_CHOSEN = "Leave at least one of the permissions ticked, or choose Deny."
 NO_SUCH_CODE = "No request is waiting for this code. Codes last ten minutes."
 

@@ -46,7 +46,10 @@ SENTENCES = (
     _("Sign in first, or give a one-time password."),
     _("The administration is for the role root."),
     _("Something went wrong on our side."),
+    _("Sign in first."),
     # ovauth.flows
+    _("Leave at least one of the permissions ticked, or choose Deny."),
+    _("This app is blocked, since its request was not started by anybody here. The operator can unblock it."),
     _("The app did not say which app it is."),
     _("This app is not known here."),
     _("An operator has blocked this app."),

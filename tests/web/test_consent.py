@@ -278,7 +278,7 @@ def test_a_blocked_app_is_not_approved_and_the_page_says_why(web: Web, alice: Pe
     blocking.block(authority=alice.by_session, client_id=client_app.client_id)
     answer = signed_in(web, alice).post(page_of(begun(client_app)), {"action": "approve"})
     assert answer.status_code == 403
-    assert "so it is blocked. The operator can unblock it." in text(answer)
+    assert "This app is blocked, since its request was not started by anybody here." in text(answer)
 
 
 def test_the_operator_unblocks_in_the_administration(web: Web, alice: Person, root: Person, client_app: Client) -> None:
