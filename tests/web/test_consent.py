@@ -68,6 +68,7 @@ def test_with_nothing_ticked_nothing_is_approved_and_the_page_says_so(
     assert "Leave at least one of the permissions ticked" in page
     assert "<title>Error:" in page
     assert boxes(page) == {"mcp": False, "fs": False}
+    assert page.count(" autofocus") == 1
     assert PendingAuthorization.objects.get().decision == ""
 
 
