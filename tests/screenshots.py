@@ -48,12 +48,15 @@ def take(page: Page, folder: Path, name: str) -> None:
     """In both colours and both sizes."""
     for size, (width, height) in SIZES.items():
         page.set_viewport_size({"width": width, "height": height})
+        # The whole page as the view: a picture beyond the view would change its size, and close Approve for a moment.
+        tall = page.evaluate("document.documentElement.scrollHeight")
+        page.set_viewport_size({"width": width, "height": max(height, tall)})
         page.evaluate(PAINTED)
         if page.query_selector("[data-guard]"):
             page.wait_for_selector("[data-guard]:enabled")
         for colours in COLOURS:
             page.emulate_media(color_scheme=colours, reduced_motion="reduce")
-            page.screenshot(path=folder / f"{name}-{size}-{colours}.png", full_page=True)
+            page.screenshot(path=folder / f"{name}-{size}-{colours}.png")
         too_wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
         if too_wide > 0:
             print(f"{name} {size}: {too_wide} px too wide")
