@@ -34,6 +34,7 @@ FACING_PROGRAMS = {
     "Only the response mode query is supported.",
     "There is no such user.",
     "request_uri cannot be pushed.",
+    "The keys of the client cannot be reached.",
     "The redirect_uri is not registered.",
     "Somebody has to have the role root. Give it to another member first.",  # the admin's, which is in English
 }
