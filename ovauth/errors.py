@@ -29,7 +29,8 @@
     ├── TooLarge                          413
     ├── UnsupportedMediaType              415
     ├── TooManyRequests                   429, with the seconds after which to try again
-    └── Unavailable                       503, may travel by redirect
+    ├── Unavailable                       503, may travel by redirect
+    └── ServerFault                       500, the one that is our fault
 
 A refusal has two faces. The `description` is poor and leaves the house; the `reason` is rich and stays in the log.
 `ovauth.web.faults` is the only place where one becomes HTTP.
@@ -242,3 +243,11 @@ class Unavailable(Refusal):
     may_redirect = True
     retry_after = 5
     default = "The service cannot do this right now. Try again in a moment."
+
+
+class ServerFault(Refusal):
+    """Something went wrong on our side, or in the MCP server. The client is told no more than that."""
+
+    code = "server_error"
+    status = 500
+    default = "Something went wrong on our side."

@@ -418,7 +418,7 @@ class AuditEvent(models.Model):
 
 
 class DatabaseMark(models.Model):
-    """One row: where this database is at home. A copy says something else, and what it holds may have been revoked since."""
+    """One row: where this database is at home. A copy says something else, and may hold what was revoked since."""
 
     home = models.CharField(max_length=100)
 

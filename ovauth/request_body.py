@@ -24,22 +24,29 @@ async def read_body(scope: Scope, receive: Receive, most: int) -> bytes:
         if len(declared) <= 15 and int(declared) <= DISCARDED:
             await _discard(receive)
         raise TooLarge
-    body = bytearray()
     try:
         async with asyncio.timeout(BODY_TIMEOUT):
-            while True:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise ClientGone
-                body += message.get("body", b"")
-                if len(body) > most:
-                    if message.get("more_body", False):
-                        await _discard(receive)
-                    raise TooLarge
-                if not message.get("more_body", False):
-                    return bytes(body)
+            body, is_whole = await _collect(receive, most)
     except TimeoutError:
         raise TooSlow from None
+    if is_whole and len(body) <= most:
+        return bytes(body)
+    if not is_whole:
+        await _discard(receive)
+    raise TooLarge
+
+
+async def _collect(receive: Receive, most: int) -> tuple[bytearray, bool]:
+    """What came until it was all, or too much; and whether it was all."""
+    body = bytearray()
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        body += message.get("body", b"")
+        is_whole = not message.get("more_body", False)
+        if is_whole or len(body) > most:
+            return body, is_whole
 
 
 async def _discard(receive: Receive) -> None:

@@ -35,7 +35,14 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "flows": (
         {"models", "credentials", "rules", "errors", "roles"}
         | {f"flows.{shared}" for shared in ("issuance", "revocation", "audit", "authority", "limits", "authorization")}
-        | {"flows.one_time_password", "flows.client_documents", "flows.blocking", "fetching"},
+        | {
+            "flows.one_time_password",
+            "flows.client_documents",
+            "flows.client_assertions",
+            "flows.clients",
+            "flows.blocking",
+            "fetching",
+        },
         {"ninja", "django.http", "django.shortcuts", "django.urls"},
     ),
     "web": (

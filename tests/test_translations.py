@@ -17,7 +17,6 @@ from ovauth import errors
 from ovauth.conf import Config
 from ovauth.errors import InvalidRequest, OAuthRefusal, Refusal
 from ovauth.roles import Role
-from ovauth.web import faults
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "ovauth" / "locale" / "zh_Hans" / "LC_MESSAGES"
@@ -112,7 +111,7 @@ def test_every_text_of_a_view_is_in_chinese(catalogue: polib.POFile) -> None:
 
 
 def test_every_refusal_that_reaches_a_page_is_in_chinese(catalogue: polib.POFile) -> None:
-    kinds = {kind for kind in family(Refusal) if not issubclass(kind, OAuthRefusal)} | {InvalidRequest, faults.Internal}
+    kinds = {kind for kind in family(Refusal) if not issubclass(kind, OAuthRefusal)} | {InvalidRequest}
     assert missing({kind.default for kind in kinds}, catalogue) == set()
     assert missing({text for _, text in refusals()} - FACING_PROGRAMS, catalogue) == set()
 

@@ -26,6 +26,7 @@ from ovauth.errors import (
     InvalidToken,
     NotAllowed,
     Refusal,
+    ServerFault,
     Unauthenticated,
     Unavailable,
 )
@@ -233,14 +234,6 @@ def _replay(body: bytes, receive: Receive) -> Receive:
 # ------------------------------------------------------------------ what the client hears
 
 
-class ServerFault(Refusal):
-    """The MCP server raised. The client is told no more than that."""
-
-    code = "server_error"
-    status = 500
-    default = "The MCP server failed."
-
-
 class _Answer:
     """Passes the server's answer on, unless a tool missed a scope: then it is 403.
 
@@ -276,7 +269,7 @@ class _Answer:
             # No step-up for an API key: it holds whatever its owner's role may have.
             await _refuse(self.send, self._missing(), self.scope, challenge=self.found.from_oauth)
         elif self.head is None:
-            await _refuse(self.send, ServerFault(), self.scope)
+            await _refuse(self.send, ServerFault("The MCP server failed."), self.scope)
         else:
             await self.send(self.head)
 

@@ -26,6 +26,7 @@ from ovauth.errors import (
     NotFound,
     OAuthRefusal,
     Refusal,
+    ServerFault,
     TooLarge,
     TooSlow,
     Unavailable,
@@ -44,14 +45,6 @@ _OAUTH_WORDS: Final = {"unauthenticated": "invalid_token", "forbidden": "access_
 """What RFC 6749 and RFC 6750 have a word for, in that word: clients know those."""
 
 
-class Internal(Refusal):
-    """A fault of ours. The client is told no more than that."""
-
-    code = "server_error"
-    status = 500
-    default = "Something went wrong on our side."
-
-
 def replace_all(api: NinjaAPI) -> None:
     """Takes the place of all of Ninja's own handlers: 422 lists, tracebacks, shapes that are not ours."""
 
@@ -65,7 +58,7 @@ def replace_all(api: NinjaAPI) -> None:
 def answer(request: HttpRequest, fault: Exception) -> HttpResponse:
     """The response to a refusal, or to anything else that was raised, in the shape of the endpoint that was asked."""
     refusal = _as_refusal(fault)
-    if isinstance(refusal, Internal):
+    if isinstance(refusal, ServerFault):
         log.error("unexpected fault at %s", speakable(request.path), exc_info=fault)
     else:
         log.info("%s refused: %s", speakable(request.path), refusal.reason)
@@ -138,7 +131,7 @@ def _as_refusal(fault: Exception) -> Refusal:
         # Locked, full, read-only or gone: nobody's grant is invalid because of that.
         log.error("the database did not answer", exc_info=fault)
         return Unavailable(reason=f"database: {fault}")
-    return Internal(reason=repr(fault))
+    return ServerFault(reason=repr(fault))
 
 
 def _oauth(refusal: Refusal) -> HttpResponse:
@@ -195,4 +188,4 @@ def handler403(request: HttpRequest, exception: Exception) -> HttpResponse:
 def handler500(request: HttpRequest) -> HttpResponse:
     """What was raised outside of every view: a session that could not be written, for one."""
     fault = sys.exc_info()[1]
-    return answer(request, fault if isinstance(fault, Exception) else Internal())
+    return answer(request, fault if isinstance(fault, Exception) else ServerFault())

@@ -81,9 +81,10 @@ def for_templates(request: HttpRequest) -> dict[str, Any]:
     repeated, but on the two pages whose query we write ourselves.
     """
     current = get_language() or settings.LANGUAGE_CODE
+    has_switch = request.method in ("GET", "HEAD") and request.path != reverse("oauth:authorize")
     others = [(language, tag(language), name) for language, name in settings.LANGUAGES if language != current]
     return {
         "language_tag": tag(current),
-        "other_languages": others if request.method in ("GET", "HEAD") and request.path != reverse("oauth:authorize") else [],
+        "other_languages": others if has_switch else [],
         "this_page": request.get_full_path() if request.path in _with_our_query() else request.path,
     }

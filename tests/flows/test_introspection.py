@@ -36,9 +36,7 @@ def test_another_clients_token_looks_unknown(bob: Person, client_app: Client) ->
 
 
 def test_a_client_that_an_operator_made_may_ask_about_any_token(bob: Person, client_app: Client) -> None:
-    made = clients.make(
-        name="Resource server", redirect_uris=[CALLBACK], token_endpoint_auth_method="client_secret_basic"
-    )
+    made = clients.make(name="Resource server", redirect_uris=[CALLBACK], token_endpoint_auth_method="client_secret_basic")
     server = Client.objects.get(client_id=made.client_id)
     assert ask(Asker(client=server), connected(client_app, bob.by_key).access_token)["active"] is True
 

@@ -148,9 +148,7 @@ def test_unsupported_grant_types_are_dropped(asked, stored):
     assert read(grant_types=asked).grant_types == stored
 
 
-@pytest.mark.parametrize(
-    "asked", [["implicit"], ["refresh_token"], ["password", "implicit"], "authorization_code", [1]]
-)
+@pytest.mark.parametrize("asked", [["implicit"], ["refresh_token"], ["password", "implicit"], "authorization_code", [1]])
 def test_no_grant_type_that_begins_anything_is_refused(asked):
     with pytest.raises(InvalidClientMetadata):
         read(grant_types=asked)

@@ -32,7 +32,7 @@ def family(root: type[Refusal]) -> Iterator[type[Refusal]]:
         yield from family(child)
 
 
-KINDS = sorted(set(family(Refusal)) - {errors.OAuthRefusal, faults.Internal}, key=lambda kind: kind.__name__)
+KINDS = sorted(set(family(Refusal)) - {errors.OAuthRefusal, errors.ServerFault}, key=lambda kind: kind.__name__)
 
 
 def made(kind: type[Refusal], description: str = "") -> Refusal:
