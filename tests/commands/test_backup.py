@@ -19,6 +19,8 @@ from tests.databases import NotHere, database_url
 from tests.journeys.people import Browser, OfficialClient, Person
 from tests.serving import Server, manage, running
 
+pytestmark = pytest.mark.slow
+
 ACCOUNT = "default"
 CAME_BACK = r"^restored  this database is (.+): ended "
 

@@ -10,6 +10,8 @@ import pytest
 from ovauth.models import AuditEvent
 from tests.serving import manage
 
+pytestmark = pytest.mark.slow
+
 
 def events(data_dir: Path, *args: str) -> list[dict[str, Any]]:
     done = manage("export_audit", *args, data_dir=data_dir)

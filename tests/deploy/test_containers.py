@@ -18,6 +18,8 @@ from ovauth import conf
 from ovauth.management.commands import serve
 from tests.serving import READY, Server, running
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
 

@@ -14,6 +14,8 @@ from tests.deploy.proxies import NotHere, Proxy, free_port
 from tests.journeys.people import OfficialClient, Person
 from tests.serving import Server, running
 
+pytestmark = pytest.mark.slow
+
 OUTSIDER = {
     "X-Forwarded-For": "203.0.113.9",
     "X-Forwarded-Host": "evil.example",
