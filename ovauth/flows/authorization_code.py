@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import Any
 
 from django.conf import settings
-from django.db import transaction
 from django.utils import timezone
 
 from ovauth.errors import InvalidGrant, InvalidTarget
@@ -61,7 +60,7 @@ def redeem(
     (RFC 6749 §4.1.2). Raises InvalidGrant, and InvalidTarget for a resource other than the approved one (RFC 8707 §2.2).
     """
     now = timezone.now()
-    with transaction.atomic():
+    with issuance.issuing():
         found = _by_secret(code)
         refusal = _why_not(found, client, redirect_uri, code_verifier, now, verified=verified)
         if refusal is None:

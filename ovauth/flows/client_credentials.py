@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from django.conf import settings
-from django.db import transaction
 from django.utils import timezone
 
 from ovauth.errors import InvalidScope, UnauthorizedClient
@@ -23,7 +22,7 @@ def issue(*, client: Client, scope: str | None = None, resource: Sequence[str] =
     now = timezone.now()
     config = settings.OVAUTH
     target = resource_indicators.canonical(resource, resources=config.resources(issuer), issuer=issuer)
-    with transaction.atomic():
+    with issuance.issuing():
         member = Member.objects.select_related("account").filter(client=client, is_active=True).first()
         if member is None or client.token_endpoint_auth_method == "none":  # noqa: S105 a method, not a password
             raise UnauthorizedClient

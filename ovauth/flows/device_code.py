@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
@@ -77,7 +76,7 @@ def poll(*, client: Client, device_code: str, issuer: str) -> TokenPair:
     another client's, or used.
     """
     now = timezone.now()
-    with transaction.atomic():
+    with issuance.issuing():
         found: Any = (
             PendingAuthorization.objects.select_for_update(of=("self",))
             .select_related("client", "grant__client", "grant__member__account", "grant__api_key")

@@ -1,12 +1,16 @@
 """The only writer of access and refresh tokens (RFC 6749 §5.1)."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.conf import settings
+from django.db import IntegrityError, transaction
 
 from ovauth import credentials
 from ovauth.credentials import Kind
+from ovauth.errors import InvalidGrant
 from ovauth.models import AccessToken, Client, Grant, RefreshToken
 
 
@@ -18,6 +22,20 @@ class TokenPair:
     expires_in: int
     scope: str
     refresh_token: str | None
+
+
+@contextmanager
+def issuing() -> Iterator[None]:
+    """The transaction in which a credential is spent and its successor issued.
+
+    PostgreSQL looks at foreign keys when it commits: if the client was deleted meanwhile, nothing was issued. Raises
+    InvalidGrant then.
+    """
+    try:
+        with transaction.atomic():
+            yield
+    except IntegrityError as fault:
+        raise InvalidGrant(reason=f"deleted meanwhile: {fault}") from None
 
 
 def access(grant: Grant, now: datetime, *, scope: str) -> tuple[str, int]:

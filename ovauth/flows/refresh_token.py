@@ -11,7 +11,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db import transaction
 from django.utils import timezone
 
 from ovauth import credentials
@@ -50,7 +49,7 @@ def rotate(
     Raises InvalidGrant, InvalidScope for more than was granted, InvalidTarget for another resource than was granted.
     """
     now = timezone.now()
-    with transaction.atomic():
+    with issuance.issuing():
         found = _by_secret(refresh_token)
         refusal = _why_not(found, client, now)
         if refusal is None:
