@@ -157,7 +157,9 @@ def change(
         metadata = _read({**_document(client), "client_name": name, "redirect_uris": list(redirect_uris)})
         client.name, client.redirect_uris = metadata.client_name, list(metadata.redirect_uris)
         client.access_token_ttl, client.acts_as_id = access_token_ttl, acts_as_pk
-        client.save(update_fields=["name", "redirect_uris", "access_token_ttl", "acts_as"])
+        by_itself = [MACHINE_GRANT_TYPE] if acts_as_pk is not None else []
+        client.grant_types = [kind for kind in client.grant_types if kind != MACHINE_GRANT_TYPE] + by_itself
+        client.save(update_fields=["name", "redirect_uris", "access_token_ttl", "acts_as", "grant_types"])
         audit.record("client.updated", now=now, client=client)
 
 
