@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 import httpx2
+import pytest
 
 from tests.journeys import lost_answers
 from tests.serving import Server, running
@@ -25,6 +26,7 @@ def mcp_status(server: Server, tokens: dict[str, str]) -> int:
     return httpx2.post(f"{server.url}/mcp", json=ping, headers=headers).status_code
 
 
+@pytest.mark.slow
 def test_four_processes_on_one_token_survive_a_network_that_loses_answers(tmp_path: Path) -> None:
     with running(data_dir=tmp_path / "data", args=("--workers", "2")) as server:
         client_id, tokens = lost_answers.connect(server)
