@@ -70,6 +70,23 @@ def _first_password() -> Iterator[CheckMessage]:
             hint="Sign in at /console/ and change it (or in the admin, under Members)",
             id="ovauth.W006",
         )
+    if _printed_key_works():
+        yield Warning(
+            "The first operator still has the API key that the first start printed, and that output may be kept somewhere.",
+            hint="Replace it at /console/keys, or by  uv run manage.py rotate_api_key operator --account default",
+            id="ovauth.W007",
+        )
+
+
+def _printed_key_works() -> bool:
+    if connection.vendor == "sqlite" and not Path(connection.settings_dict["NAME"]).exists():
+        return False
+    from ovauth.flows import accounts  # the registry of models is not ready when checks are registered
+
+    try:
+        return accounts.printed_key_works()
+    except DatabaseError:
+        return False
 
 
 def _with_first_password() -> list[str]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from django.db import IntegrityError, transaction
+from django.db.models import F
 from django.utils import timezone
 
 from ovauth import credentials
@@ -76,6 +77,13 @@ def create_first_operator(show: Callable[[NewMember], None]) -> bool:
         Member.objects.filter(sign_in_name=made.sign_in_name).update(first_password=True)
         show(NewMember(made.account_id, made.user_id, made.role, made.api_key, made.sign_in_name, password))
     return True
+
+
+def printed_key_works(*, member_pk: int | None = None) -> bool:
+    """Whether the key that the first start printed still works; with a member, whether it is theirs and does."""
+    first = f"{FIRST_ACCOUNT}/{FIRST_OPERATOR}"
+    printed = ApiKey.objects.filter(member__sign_in_name=first, created_at=F("member__created_at"), revoked_at=None)
+    return (printed if member_pk is None else printed.filter(member=member_pk)).exists()
 
 
 def rotate_api_key(*, account: str, name: str) -> tuple[str, Ended]:

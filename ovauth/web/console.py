@@ -71,6 +71,7 @@ def home(request: HttpRequest) -> HttpResponse:
         "public": public,
         "open_app": connecting.first_open(found, public=public) if first else "",
         "served": review.served(),
+        "printed_key": accounts.printed_key_works(member_pk=member_pk),
     }
     if first:
         progress.watch(ip=_ip(request))

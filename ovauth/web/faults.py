@@ -61,7 +61,8 @@ def answer(request: HttpRequest, fault: Exception) -> HttpResponse:
     if isinstance(refusal, ServerFault):
         log.error("unexpected fault at %s", speakable(request.path), exc_info=fault)
     else:
-        log.info("%s refused: %s", speakable(request.path), refusal.reason)
+        level = logging.DEBUG if isinstance(refusal, NotFound) else logging.INFO
+        log.log(level, "%s refused: %s", speakable(request.path), refusal.reason)
     response = _shaped(request, refusal)
     if refusal.status == 401:
         response["WWW-Authenticate"] = _challenge(refusal)

@@ -60,10 +60,12 @@ def test_files_that_others_can_read_are_warned_about(
     assert warned() == [f"ovauth.{number}"]
 
 
-def test_the_first_password_is_warned_about_until_it_is_changed(safe: Configure) -> None:
+def test_the_first_password_and_key_are_warned_about_until_they_are_changed(safe: Configure) -> None:
     accounts.create_first_operator(lambda made: None)
-    assert warned() == ["ovauth.W006"]
+    assert warned() == ["ovauth.W006", "ovauth.W007"]
     accounts.set_password(account="default", name="operator", password="another-long-password")
+    assert warned() == ["ovauth.W007"]
+    accounts.rotate_api_key(account="default", name="operator")
     assert warned() == []
 
 

@@ -381,7 +381,7 @@ def test_a_new_password_ends_what_the_old_one_approved_but_not_this_session(
     tokens = connected(client_app, alice.by_session)
     Member.objects.filter(pk=alice.member.pk).update(first_password=True)
     signed_in(web, alice)
-    assert "Replace the API key" in text(web.get(HOME))
+    assert "may be kept in a log" in text(web.get(HOME))
     new = {"new_password1": "seven purple horses", "new_password2": "seven purple horses"}
     wrong = web.post("/console/password", {"old_password": "wrong", **new})
     assert wrong.status_code == 400

@@ -8,7 +8,7 @@ import pytest
 from django.test import Client as Web
 
 from ovauth.flows import accounts, approval, authorization, one_time_password
-from ovauth.models import Client, Grant
+from ovauth.models import Client, Grant, Member
 from tests.conftest import Person, begun, connected, works
 
 pytestmark = pytest.mark.django_db
@@ -196,3 +196,18 @@ def test_a_guesser_of_one_time_passwords_is_stopped(client: Web, bob: Person) ->
     answers = {sign_in(client, f"ABCDEFGH{a}{b}").status_code for a in "2345678" for b in "234567"}
     assert answers == {400, 429}
     assert sign_in(client, bob.api_key).status_code == 429
+
+
+def test_the_hint_about_what_the_first_start_printed_stays_until_both_are_changed(client: Web, db: None) -> None:
+    accounts.create_first_operator(lambda made: None)
+    operator = Member.objects.get()
+    client.force_login(operator)
+    hint = text(client.get("/console/"))
+    assert "may be kept in a log" in hint
+    assert "Replace the API key" in hint
+    accounts.rotate_api_key(account="default", name="operator")
+    hint = text(client.get("/console/"))
+    assert "may be kept in a log" in hint
+    assert "Replace the API key" not in hint
+    Member.objects.update(first_password=False)
+    assert "may be kept in a log" not in text(client.get("/console/"))
