@@ -59,10 +59,9 @@ def answer(request: HttpRequest, fault: Exception) -> HttpResponse:
     """The response to a refusal, or to anything else that was raised, in the shape of the endpoint that was asked."""
     refusal = _as_refusal(fault)
     if isinstance(refusal, ServerFault):
-        log.error("unexpected fault at %s", speakable(request.path), exc_info=fault)
+        log.error("unexpected fault at %s (%s)", speakable(request.path), _reference(request), exc_info=fault)
     else:
-        level = logging.DEBUG if isinstance(refusal, NotFound) else logging.INFO
-        log.log(level, "%s refused: %s", speakable(request.path), refusal.reason)
+        log.info("%s refused: %s (%s)", speakable(request.path), refusal.reason, _reference(request))
     response = _shaped(request, refusal)
     if refusal.status == 401:
         response["WWW-Authenticate"] = _challenge(refusal)
@@ -157,11 +156,16 @@ def _challenge(refusal: Refusal) -> str:
     return 'Bearer realm="ovauth"'
 
 
+def _reference(request: HttpRequest) -> str:
+    """The id of the request: on its page, in its header and in the log."""
+    return str(getattr(request, "id", ""))
+
+
 def page(request: HttpRequest, refusal: Refusal) -> HttpResponse:
     """A page that says what happened, whether anything was shared, and what to do now."""
     context: dict[str, Any] = {
         "refusal": refusal,
-        "reference": getattr(request, "id", ""),
+        "reference": _reference(request),
         "is_link_fault": isinstance(refusal, UntrustedRedirect | OAuthRefusal),
         "asked": getattr(refusal, "asked", ""),
         "registered": getattr(refusal, "registered", ()),

@@ -178,3 +178,10 @@ def test_a_page_escapes_what_a_stranger_wrote() -> None:
 )
 def test_the_path_decides_the_shape_by_whole_segments(path: str, shape: str) -> None:
     assert_refused(answered(path, errors.NotFound()), shape, status=404)
+
+
+def test_the_reference_on_a_page_is_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", logger="ovauth"):
+        answer = answered("/nowhere", errors.NotFound())
+    assert "0123456789abcdef" in answer.text
+    assert "0123456789abcdef" in caplog.text
