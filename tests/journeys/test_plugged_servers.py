@@ -9,7 +9,9 @@ from tests.journeys.people import OfficialClient, Person
 from tests.serving import running
 
 
-@pytest.mark.parametrize("attribute", ["fast", "mcp", "low", "asgi"])
+@pytest.mark.parametrize(
+    "attribute", ["fast", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("mcp", "low", "asgi"))]
+)
 def test_its_tools_are_listed_and_learn_who_calls(tmp_path: Path, attribute: str) -> None:
     env = {"OVAUTH_MCP_SERVER": f"tests.journeys.plugged:{attribute}"}
     with running(data_dir=tmp_path / "data", env=env) as server:
