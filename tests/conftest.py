@@ -6,7 +6,6 @@ alice is an admin, bob a user of the same account, charlie a user of another acc
 import base64
 import hashlib
 import logging
-import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -34,11 +33,6 @@ RESOURCE = f"{ISSUER}/mcp"
 CALLBACK = "http://127.0.0.1:33418/callback"
 VERIFIER = "a-verifier-that-is-long-enough-for-rfc-7636-section-4-1"
 CHALLENGE = base64.urlsafe_b64encode(hashlib.sha256(VERIFIER.encode()).digest()).decode().rstrip("=")
-
-
-def pytest_xdist_auto_num_workers() -> int:
-    """More workers than two cores have: many tests wait for a process of their own, or for time to pass."""
-    return max(4, os.cpu_count() or 1)
 
 
 @dataclass(frozen=True)

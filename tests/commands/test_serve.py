@@ -101,6 +101,7 @@ def test_pages_find_their_static_files_and_the_printed_addresses_are_public(prep
             assert httpx2.get(server.url + link).status_code == 200
 
 
+@pytest.mark.slow
 def test_a_first_start_that_was_killed_half_way_shows_fresh_credentials(data_dir: Path) -> None:
     """Killed between the showing and the commit: what was shown is worth nothing, and nobody is locked out."""
     manage("collect_garbage", data_dir=data_dir)
@@ -128,6 +129,7 @@ def test_a_first_start_that_was_killed_half_way_shows_fresh_credentials(data_dir
         assert status == {killed.stdout: 401, server.operator_api_key: 200}
 
 
+@pytest.mark.slow
 def test_two_starts_at_once_on_one_empty_folder_take_turns(data_dir: Path) -> None:
     def start() -> tuple[str, str]:
         with running(data_dir=data_dir) as server:
@@ -260,6 +262,7 @@ def test_ctrl_c_with_nothing_to_do_ends_well(prepared: Prepared) -> None:
 # ------------------------------------------------------------------ while it runs
 
 
+@pytest.mark.slow
 def test_several_workers_share_the_port_and_one_that_dies_is_replaced(prepared: Prepared, tmp_path: Path) -> None:
     release = tmp_path / "release"
     release.touch()

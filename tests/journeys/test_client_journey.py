@@ -34,7 +34,9 @@ def text_of(result: Any) -> str:
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
-@pytest.mark.parametrize("method", ["none", "client_secret_basic", "client_secret_post"])
+@pytest.mark.parametrize(
+    "method", ["none", "client_secret_basic", pytest.param("client_secret_post", marks=pytest.mark.slow)]
+)
 def test_from_nothing_to_a_tool_call_and_back_to_nothing(server: Server, operator: Person, mode: str, method: str) -> None:
     """401 → discovery → registration → authorize → page → approve → code → token → list → call → expiry → refresh →
     call → revoke → 401."""

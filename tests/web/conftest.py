@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from anyio.from_thread import start_blocking_portal
 from django.apps import apps
+from django.urls import set_script_prefix
 
 from ovauth import logs
 from tests.web.asking import Answer, InTheTestsThread, Site
@@ -29,6 +30,7 @@ def site(db: None, _application: Any, monkeypatch: pytest.MonkeyPatch) -> Iterat
     monkeypatch.setattr("ovauth.resource.gate.threads", threads)
     with start_blocking_portal() as portal:
         yield Site(_application, portal, threads)
+    set_script_prefix("/")  # the requests ran in this thread
 
 
 def assert_refused(answer: Answer, shape: str, *, status: int | None = None, error: str | None = None) -> None:

@@ -13,7 +13,7 @@ from tests.clients.recorded.recordings import RECORDINGS
 from tests.clients.recorded.replay import STATE, Replay
 from tests.serving import Server
 
-pytestmark = pytest.mark.xdist_group("recorded")
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("recorded")]
 
 MCP_SCOPES = ["mcp", "fs", "admin"]
 
