@@ -48,32 +48,53 @@ class Config(BaseSettings):
         hide_input_in_errors=True,
     )
 
-    data_dir: Path = Field(Path("data"), description="database file, generated secret key")
-    database_url: str | None = Field(
-        None, validation_alias="DATABASE_URL", description="`postgres://…` for more than one machine"
+    data_dir: Path = Field(
+        Path("data"),
+        description="the folder of the database file and of the generated secret key; created with mode 700",
+        json_schema_extra={"shown": "`./data`"},
     )
-    public_base_url: str | None = Field(None, description="public origin, first of the four levels")
-    issuer: str | None = Field(None, description="configured issuer, second of the four levels")
+    database_url: str | None = Field(
+        None,
+        validation_alias="DATABASE_URL",
+        description="`postgres://user:password@host/name` for more than one machine",
+        json_schema_extra={"shown": "SQLite in the data folder"},
+    )
+    public_base_url: str | None = Field(
+        None,
+        description="the public origin, such as `https://ov.example.com`; first of the [four levels](#the-public-origin)",
+    )
+    issuer: str | None = Field(None, description="the issuer, which may have a path; second of the four levels")
     trusted_proxies: Annotated[tuple[Network, ...], NoDecode] = Field(
         (ip_network("127.0.0.0/8"), ip_network("::1/128")),
         description="addresses and networks, separated by commas, whose `X-Forwarded-*` headers count",
+        json_schema_extra={"shown": "loopback only"},
     )
-    enabled: bool = Field(True, description="`false`: no OAuth at all, API keys alone")
-    access_token_ttl: Seconds = Field(3600, description="seconds that an access token lives")
-    refresh_token_ttl: Seconds = Field(2_592_000, description="seconds that a refresh token lives without use")
-    auth_code_ttl: Seconds = Field(300, description="seconds that an authorization code lives")
-    pending_ttl: Seconds = Field(600, description="seconds that a code page waits for a decision")
-    otp_ttl: Seconds = Field(300, description="seconds that a one-time password lives")
+    enabled: bool = Field(
+        True, description="`false`: no OAuth route answers, no `ovat_` token is looked at, API keys alone"
+    )
+    access_token_ttl: Seconds = Field(
+        3600, description="life of an access token; the admin can set another one for a client"
+    )
+    refresh_token_ttl: Seconds = Field(2_592_000, description="life of a refresh token without use")
+    auth_code_ttl: Seconds = Field(300, description="life of an authorization code")
+    pending_ttl: Seconds = Field(600, description="how long a code page waits for a decision")
+    otp_ttl: Seconds = Field(300, description="life of a one-time password")
     refresh_grace: Annotated[int, Field(ge=0)] = Field(
-        60, description="seconds in which a used refresh token is answered again in any case"
+        60, description="how long a used refresh token is answered again in any case"
     )
-    replay_revokes: Literal["user", "grant"] = Field("user", description="how far a refresh replay reaches")
+    replay_revokes: Literal["user", "grant"] = Field(
+        "user",
+        description="how far the replay of a refresh token reaches: everything of that `user`, or that `grant`",
+    )
     registration: Literal["open", "token", "off"] = Field(
-        "open", description="who may register clients; `token`: with an API key of role admin or root"
+        "open",
+        description="who may register clients: everybody (`open`), holders of the API key of an admin or root (`token`), "
+        "nobody (`off`)",
     )
     cimd: Annotated[Literal["on", "off"] | tuple[str, ...], NoDecode] = Field(
         "on",
-        description="clients whose id is the URL of a document: `on`, `off`, or a comma-separated list of hosts",
+        description="clients whose id is the URL of a document that describes them: all (`on`), none (`off`), or those on "
+        "the hosts of a comma-separated list; see [below](#clients-described-by-a-document)",
     )
     mcp_server: str = Field(
         "ovauth.resource.example:server",

@@ -5,13 +5,14 @@ from django.urls import path
 from django.views.decorators.http import require_safe
 from django.views.generic import RedirectView
 
-from ovauth.web import authorize, console, console_keys, faults, languages, operations
+from ovauth.web import authorize, console, console_keys, faults, languages, openapi, operations
 from ovauth.web.api import api
 from ovauth.web.oauth import api as oauth
 
 urlpatterns = [
     path("oauth/authorize/page", authorize.code_page, name="code_page"),
     path("oauth/authorize/page/status", authorize.status, name="code_page_status"),
+    path("api/v1/openapi.json", openapi.document),
     path("api/v1/", api.urls),
     path("console/", console.home, name="console"),
     path("console/progress", console.how_far, name="console_progress"),
