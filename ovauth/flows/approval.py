@@ -20,6 +20,7 @@ from ovauth.flows.authorization import Waiting
 from ovauth.models import Grant, PendingAuthorization
 from ovauth.rules import display_text
 from ovauth.rules import scopes as may
+from ovauth.rules.networks import household
 
 Decision = PendingAuthorization.Decision
 BLOCKED = "This app is blocked, since its request was not started by anybody here. The operator can unblock it."
@@ -118,7 +119,7 @@ def present_one_time_password(*, pending_id: str, browser: str | None, typed: st
     It opens no session. Raises as `cancel` does, NotFound for a wrong password, TooManyRequests for a guesser.
     """
     now = timezone.now()
-    counted = ((limits.OTP_BY_PENDING, pending_id), (limits.OTP_BY_ADDRESS, ip))
+    counted = ((limits.OTP_BY_PENDING, pending_id), (limits.OTP_BY_ADDRESS, household(ip)))
     limits.check(counted)
     with transaction.atomic():
         pending = _of_this_browser(pending_id, browser)
@@ -156,7 +157,7 @@ def _find(authority: Authority, code: str | None, pending_id: str | None, ip: st
 
 
 def _by_code(typed: str, authority: Authority, ip: str, now: datetime) -> PendingAuthorization:
-    counted = ((limits.CODE_BY_MEMBER, authority.guesser), (limits.CODE_BY_ADDRESS, ip))
+    counted = ((limits.CODE_BY_MEMBER, authority.guesser), (limits.CODE_BY_ADDRESS, household(ip)))
     limits.check(counted)
     code = credentials.normalise(typed, credentials.DISPLAY_CODE_LENGTH)
     digest = authorization.code_digest(code or "")

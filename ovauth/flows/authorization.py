@@ -31,6 +31,7 @@ from ovauth.errors import (
 from ovauth.flows import audit, clients, limits
 from ovauth.models import AuthorizationCode, Client, PendingAuthorization
 from ovauth.rules import client_documents, display_text, pkce, redirect_uris, resource_indicators, scopes
+from ovauth.rules.networks import household
 
 Decision = PendingAuthorization.Decision
 MAX_STATE = 4096
@@ -170,7 +171,7 @@ def open_request(
     config = settings.OVAUTH
     chosen = scopes.choose(scope, known=config.scope_names, default=config.default_scopes)
     target = resource_indicators.canonical(resource, resources=config.resources(issuer), issuer=issuer)
-    counted = ((limits.PENDING_BY_CLIENT_AND_ADDRESS, f"{client.pk} {ip}"),)
+    counted = ((limits.PENDING_BY_CLIENT_AND_ADDRESS, f"{client.pk} {household(ip)}"),)
     limits.check(counted)
     now = timezone.now()
     with transaction.atomic():

@@ -21,6 +21,7 @@ from ovauth.flows.limits import Counted
 from ovauth.models import Client, ClientOrigin
 from ovauth.rules import client_documents
 from ovauth.rules.client_metadata import ClientMetadata
+from ovauth.rules.networks import household
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +74,7 @@ def _admit(client_id: str) -> None:
 
 def _first(client_id: str, ip: str, now: datetime) -> Client:
     failures = _checked(client_id, ip)
-    limits.count(((limits.DOCUMENT_BY_ADDRESS, ip),))  # successes too: a flood would consist of them
+    limits.count(((limits.DOCUMENT_BY_ADDRESS, household(ip)),))  # successes too: a flood would consist of them
     try:
         metadata, fresh = _read(client_id)
     except Busy as busy:
@@ -103,8 +104,9 @@ def _checked(client_id: str, ip: str) -> Counted:
     except TooManyRequests as refusal:
         said = "What this app says about itself could not be used a moment ago. Try again in half a minute."
         raise TooManyRequests(refusal.retry_after, said, reason=refusal.reason) from None
-    by_host = ((limits.DOCUMENT_BY_HOST_AND_ADDRESS, f"{ip} {host}" if ip else ""), (limits.DOCUMENT_BY_HOST, host))
-    limits.check(((limits.DOCUMENT_BY_ADDRESS, ip), *by_host))
+    who = f"{household(ip)} {host}" if ip else ""
+    by_host = ((limits.DOCUMENT_BY_HOST_AND_ADDRESS, who), (limits.DOCUMENT_BY_HOST, host))
+    limits.check(((limits.DOCUMENT_BY_ADDRESS, household(ip)), *by_host))
     return (recently, *by_host)
 
 

@@ -16,6 +16,7 @@ from ovauth.models import Client, ClientOrigin
 from ovauth.rules import client_assertions as client_assertions_rules
 from ovauth.rules import client_metadata
 from ovauth.rules.client_metadata import ClientMetadata
+from ovauth.rules.networks import household
 
 GRANT_TYPES = ("authorization_code", "refresh_token", "urn:ietf:params:oauth:grant-type:device_code")
 MACHINE_GRANT_TYPE = "client_credentials"
@@ -42,7 +43,7 @@ def register(*, document: object, ip: str = "", derived_secret: bool = False) ->
     `derived_secret`: one that `described` can tell again, as long as the secret key stands.
     """
     metadata = _read(document)
-    counted = ((limits.REGISTRATION_BY_ADDRESS, ip),)
+    counted = ((limits.REGISTRATION_BY_ADDRESS, household(ip)),)
     limits.check(counted)
     now = timezone.now()
     management = credentials.mint(Kind.REGISTRATION_TOKEN)
@@ -237,7 +238,7 @@ def authenticate(
         client_id = claimed
     if not client_id:
         raise InvalidClient("No client authentication was sent.")
-    counted = ((limits.CLIENT_SECRET_BY_CLIENT_AND_ADDRESS, f"{client_id} {ip}"),)
+    counted = ((limits.CLIENT_SECRET_BY_CLIENT_AND_ADDRESS, f"{client_id} {household(ip)}"),)
     limits.check(counted)
     client = found(client_id=client_id, ip=ip)
     refusal = _why_not(client, client_secret, client_assertion)

@@ -12,6 +12,7 @@ from django.utils import timezone
 from ovauth.errors import Forbidden, NotFound
 from ovauth.flows import audit, limits, one_time_password
 from ovauth.models import ApiKey, Member
+from ovauth.rules.networks import household
 
 Counted = tuple[tuple[limits.Limit, str], ...]
 
@@ -78,5 +79,6 @@ def _of_one_time_password(typed: str, now: datetime) -> BySecret | None:
 
 def _counted(name: str, ip: str) -> Counted:
     # The address first: a key is cut to its length, and a long name must not cut it off.
+    ip = household(ip)
     who = f"{ip} {name.strip().casefold()}" if ip else ""
     return ((limits.SIGN_IN_BY_NAME_AND_ADDRESS, who), (limits.SIGN_IN_BY_ADDRESS, ip))

@@ -1,4 +1,4 @@
-"""Are two people's addresses plausibly one household? A signal for a warning, never a lock (RFC 10027)."""
+"""Which addresses are plausibly one household: for a warning (a signal, never a lock: RFC 10027), and to count by."""
 
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Final
@@ -24,6 +24,20 @@ def alike(one: str, other: str) -> bool:
     if first == second or (_is_at_home(first) and _is_at_home(second)):
         return True
     return second in ip_network((first.packed, 24 if first.version == 4 else 64), strict=False)
+
+
+def household(address: str) -> str:
+    """What is counted by address: an IPv4 address, or with IPv6 the /64 that one household has all of.
+
+    What is no address stays as it is.
+    """
+    if ":" not in address:
+        return address
+    try:
+        found = _address(address)
+    except ValueError:
+        return address
+    return str(found) if found.version == 4 else str(ip_network((found.packed, 64), strict=False))
 
 
 def _is_at_home(address: IPv4Address | IPv6Address) -> bool:

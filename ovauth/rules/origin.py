@@ -6,28 +6,13 @@ grow at every hop are read from the right, since only their right end was writte
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 from ovauth.errors import InvalidRequest
 from ovauth.rules import web_address
 
 _Address = IPv4Address | IPv6Address
 _Network = IPv4Network | IPv6Network
-
-# Not `is_private`: that has documentation and benchmark networks too, which are nobody's home.
-_PRIVATE = tuple(
-    ip_network(text)
-    for text in (
-        "10.0.0.0/8",
-        "172.16.0.0/12",
-        "192.168.0.0/16",
-        "127.0.0.0/8",
-        "169.254.0.0/16",
-        "::1/128",
-        "fc00::/7",
-        "fe80::/10",
-    )
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,27 +101,6 @@ def is_loopback_address(address: str) -> bool:
     return parsed is not None and parsed.is_loopback
 
 
-def same_network(a: str, b: str) -> bool:
-    """Whether two clients are too near for a warning: the same address, /24 or /64, or both private.
-
-    An unknown address is near to an unknown one only.
-    """
-    if a == b:
-        return True
-    one, other = _address(a), _address(b)
-    if one is None or other is None:
-        return False
-    return _neighbourhood(one) == _neighbourhood(other) or (_is_private(one) and _is_private(other))
-
-
-def bucket(address: str) -> str:
-    """What failures are counted by: an IPv4 address, or the /64 that a household has all of with IPv6."""
-    parsed = _address(address)
-    if parsed is None:
-        return address
-    return str(parsed) if isinstance(parsed, IPv4Address) else str(_neighbourhood(parsed))
-
-
 def _as_asked(scheme: str, host: str | None, client: str) -> Origin:
     if scheme not in ("http", "https"):
         raise InvalidRequest("The request came by an unknown scheme.", reason=f"scheme={scheme[:40]!a}")
@@ -192,13 +156,3 @@ def _address(text: str) -> _Address | None:
 
 def _is_trusted(address: _Address, trusted: Sequence[_Network]) -> bool:
     return any(address in network for network in trusted)
-
-
-def _is_private(address: _Address) -> bool:
-    return any(address in network for network in _PRIVATE)
-
-
-def _neighbourhood(address: _Address) -> _Network:
-    if isinstance(address, IPv4Address):
-        return IPv4Network((address, 24), strict=False)
-    return IPv6Network((address, 64), strict=False)

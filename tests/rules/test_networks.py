@@ -1,8 +1,10 @@
-"""Which two addresses are worth a warning."""
+"""Which two addresses are worth a warning, and what limits count by."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from ovauth.rules.networks import alike
+from ovauth.rules.networks import alike, household
 
 
 @pytest.mark.parametrize(
@@ -36,3 +38,25 @@ def test_the_same_household_is_no_news(one: str, other: str) -> None:
 def test_two_networks_are_worth_a_warning(one: str, other: str) -> None:
     assert not alike(one, other)
     assert not alike(other, one)
+
+
+@pytest.mark.parametrize(
+    ("address", "counted"),
+    [
+        ("203.0.113.7", "203.0.113.7"),
+        ("::ffff:203.0.113.7", "203.0.113.7"),
+        ("2001:db8:0:1:ffff::1", "2001:db8:0:1::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("", ""),
+        ("unix:", "unix:"),
+    ],
+)
+def test_failures_are_counted_by_household(address: str, counted: str) -> None:
+    assert household(address) == counted
+
+
+@given(st.ip_addresses(v=6), st.integers(0, 2**64 - 1))
+def test_an_ipv6_household_counts_as_one(address, other):
+    neighbour = type(address)((int(address) >> 64 << 64) | other)
+    if address.ipv4_mapped is None and neighbour.ipv4_mapped is None:
+        assert household(str(address)) == household(str(neighbour))
