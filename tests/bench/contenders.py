@@ -1,0 +1,318 @@
+"""Who is measured: how each server is started, and what it is asked. Each runs in processes of its own, on a core of its
+own, and says nothing to anybody (its log is written, to nowhere)."""
+
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from ovauth.credentials import Kind
+from tests.bench import fill, processes, work
+from tests.bench.load import Work
+from tests.databases import database_url
+from tests.serving import MANAGE, environment
+
+ROOT = MANAGE.parent
+SERVERS = Path(__file__).parent / "servers"
+CACHE = Path(os.environ.get("OVAUTH_BENCH_CACHE", "~/.cache/ovauth-bench")).expanduser()
+ISSUER = "http://127.0.0.1:1933"
+RESOURCE = f"{ISSUER}/mcp"
+SAMPLE = 20_000
+"""So many different tokens are shown at most, spread over the whole table."""
+START = 120
+
+ENDPOINTS = ("registration", "code", "refresh", "bearer", "introspection", "discovery", "page flow")
+
+
+class NotHere(Exception):
+    """This contender cannot be measured on this machine. The message says why."""
+
+
+@dataclass
+class Contender:
+    """A server that can be started and asked. `does` are the endpoints that it has."""
+
+    title: ClassVar[str]
+    does: ClassVar[frozenset[str]]
+
+    engine: str = "sqlite"
+    workers: int = 1
+    rows: int = 1000
+    port: int = 0
+    stack: ExitStack = field(default_factory=ExitStack, repr=False)
+    process: subprocess.Popen[bytes] | None = None
+    database_pid: int | None = None
+
+    @property
+    def label(self) -> str:
+        parts = [self.title]
+        parts += ["PostgreSQL"] if self.engine == "postgresql" else []
+        parts += [f"{self.workers} workers"] if self.workers > 1 else []
+        return ", ".join(parts)
+
+    def start(self, folder: Path) -> None:
+        """Starts it, with its files in an own folder. Raises NotHere."""
+        raise NotImplementedError
+
+    def work(self, endpoint: str, connections: int, seconds: float) -> Work:
+        """What it is asked for so many seconds; whatever that needs is made now."""
+        raise NotImplementedError
+
+    def stop(self) -> None:
+        self.stack.close()
+
+    def pids(self) -> list[int]:
+        return processes.tree(self.process.pid) if self.process else []
+
+    def database_pids(self) -> list[int]:
+        return processes.tree(self.database_pid) if self.database_pid else []
+
+    def run(self, command: list[str], *, folder: Path, env: dict[str, str], ready: str) -> None:
+        """The process, until `stop`; ready when the path answers."""
+        cores = processes.SERVERS if self.workers == 1 else set(processes.CORES)
+        said = (folder / "said.log").open("wb")
+        self.process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env=environment(folder / "data", env),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=said,
+            start_new_session=True,
+            preexec_fn=lambda: os.sched_setaffinity(0, cores),
+        )
+        said.close()
+        self.stack.callback(_end, self.process)
+        deadline = time.monotonic() + START
+        while True:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{ready}", timeout=5):
+                    return
+            except OSError:
+                if self.process.poll() is not None or time.monotonic() > deadline:
+                    raise NotHere(f"it did not start: {(folder / 'said.log').read_text()[-500:]}") from None
+                time.sleep(0.1)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait(20)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+# ------------------------------------------------------------------ the floors
+
+
+@dataclass
+class Floor(Contender):
+    """Measured beside the endpoints whose work it is the least of."""
+
+    path: ClassVar[str]
+
+    def start(self, folder: Path) -> None:
+        url = self.stack.enter_context(database_url(self.engine))
+        self.port = free_port()
+        if url:
+            self.database_pid = postmaster(url)
+        self.run(
+            [sys.executable, "-m", "tests.bench.servers.floor", str(self.port), str(self.workers)],
+            folder=folder,
+            env={"PYTHONPATH": str(ROOT), "FLOOR_DATABASE": url or str(folder / "floor.sqlite3")},
+            ready="/constant",
+        )
+
+    def work(self, endpoint: str, connections: int, seconds: float) -> Work:
+        return work.constant(self.path)
+
+
+class Constant(Floor):
+    title, path, does = "floor: constant JSON", "/constant", frozenset({"bearer", "discovery"})
+
+
+class Select(Floor):
+    title, path, does = "floor: one SELECT", "/select", frozenset({"bearer", "introspection"})
+
+
+class Insert(Floor):
+    title, path, does = "floor: one INSERT", "/insert", frozenset({"registration", "code", "refresh"})
+
+
+# ------------------------------------------------------------------ ovauth
+
+
+@dataclass
+class Ovauth(Contender):
+    """`manage.py serve` as everybody starts it, on a database of so many access tokens (`tests.bench.fill`)."""
+
+    title = "ovauth"
+    does = frozenset(ENDPOINTS)
+    hand: "Stagehand | None" = None
+
+    @property
+    def label(self) -> str:
+        return super().label + (f", {self.rows:,} tokens" if self.rows != 1000 else "")
+
+    @property
+    def size(self) -> tuple[int, int, int]:
+        """Access tokens, grants, clients."""
+        return self.rows, max(100, self.rows // 5), max(20, self.rows // 50)
+
+    def start(self, folder: Path) -> None:
+        env = self.stack.enter_context(database(self, folder))
+        if "DATABASE_URL" in env:
+            self.database_pid = postmaster(env["DATABASE_URL"])
+        data = Path(env.pop("OVAUTH_DATA_DIR", str(folder / "data")))
+        env |= {"OVAUTH_DATA_DIR": str(data), "PYTHONPATH": str(ROOT)}
+        serve = ["serve", "--workers", str(self.workers), "--port"]
+        self.hand = Stagehand(env, folder)
+        self.stack.callback(self.hand.stop)
+        self.port = free_port()
+        self.run(
+            [sys.executable, str(MANAGE), *serve, str(self.port)],
+            folder=folder,
+            env=env | {"OVAUTH_PUBLIC_BASE_URL": ISSUER, "OVAUTH_MCP_SERVER": "tests.bench.servers.mcp:app"},
+            ready="/health/live",
+        )
+
+    def tokens(self) -> list[str]:
+        tokens, grants, _ = self.size
+        chosen = random.Random(7).sample(range(tokens), min(tokens, SAMPLE))
+        return [fill.secret(Kind.ACCESS_TOKEN, number) for number in chosen if fill.works(number, tokens, grants)]
+
+    def work(self, endpoint: str, connections: int, seconds: float) -> Work:
+        assert self.hand is not None
+        self.hand.do(settle=True)
+        match endpoint:
+            case "registration":
+                return work.Registration("/register")
+            case "code":
+                codes = self.hand.do(codes=int(4500 * seconds * self.workers))
+                return work.Code("/token", codes, resource=RESOURCE)
+            case "refresh":
+                return work.Refresh("/token", self.hand.do(refresh=connections), resource=RESOURCE)
+            case "bearer":
+                return work.bearer("/mcp", self.tokens())
+            case "introspection":
+                asker = 9  # made by an operator: it may know of every token
+                return work.introspection(
+                    "/introspect",
+                    self.tokens(),
+                    client_id=fill.client_id(asker),
+                    client_secret=fill.secret(Kind.CLIENT_SECRET, asker),
+                )
+            case "discovery":
+                return work.discovery("/.well-known/oauth-authorization-server")
+            case "page flow":
+                return work.PageFlow(
+                    client_id=fill.client_id(0),
+                    redirect_uri=fill.kind_of_client(0).redirect_uri,
+                    api_key=fill.secret(Kind.API_KEY, 0),
+                    resource=RESOURCE,
+                )
+        raise KeyError(endpoint)
+
+    def watch(self) -> Callable[[], dict[str, float]]:
+        """Begins to watch the event loop of the (one) worker; what is returned ends that, and tells."""
+
+        def ask(word: str) -> dict[str, float]:
+            asking = urllib.request.Request(f"http://127.0.0.1:{self.port}/mcp", method="POST", data=b"{}")
+            asking.add_header("authorization", f"Bearer {fill.secret(Kind.API_KEY, 0)}")
+            asking.add_header("content-type", "application/json")
+            asking.add_header("x-bench", word)
+            with urllib.request.urlopen(asking, timeout=10) as answer:
+                told: dict[str, float] = json.load(answer)
+                return told
+
+        ask("watch")
+        return lambda: ask("told")
+
+
+class Stagehand:
+    """`tests.bench.stagehand` in a process of its own, on the core of the load."""
+
+    def __init__(self, env: dict[str, str], folder: Path) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tests.bench.stagehand"],
+            cwd=folder,
+            env=environment(folder / "data", env),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            preexec_fn=lambda: os.sched_setaffinity(0, processes.LOAD),
+        )
+
+    def do(self, **wishes: Any) -> Any:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(json.dumps(wishes) + "\n")
+        self.process.stdin.flush()
+        answer = self.process.stdout.readline()
+        if not answer:
+            raise RuntimeError("the stagehand died; what it said is above")
+        return json.loads(answer)
+
+    def stop(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait(20)
+
+
+@contextmanager
+def database(contender: Ovauth, folder: Path) -> Iterator[dict[str, str]]:
+    """The environment that names a database of the contender's size: small ones are made for the occasion."""
+    with database_url(contender.engine) as url:
+        env = {"OVAUTH_DATA_DIR": str(folder / "data"), **({"DATABASE_URL": url} if url else {})}
+        fill_it(env, contender.size, folder)
+        yield env
+
+
+def fill_it(env: dict[str, str], size: tuple[int, int, int], folder: Path) -> None:
+    tokens, grants, clients = (str(number) for number in size)
+    subprocess.run(
+        [sys.executable, "-m", "tests.bench.fill", "--access-tokens", tokens, "--grants", grants, "--clients", clients]
+        + ["--issuer", ISSUER],
+        cwd=folder,
+        env=environment(folder / "data", env | {"PYTHONPATH": str(ROOT)}),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL if int(tokens) < 100_000 else None,
+        check=True,
+    )
+
+
+def postmaster(url: str) -> int | None:
+    """The process of the PostgreSQL server behind the URL, if it is one of this machine's."""
+    import psycopg
+
+    with psycopg.connect(url) as connection:
+        row = connection.execute("SHOW data_directory").fetchone()
+    try:
+        return int((Path(row[0]) / "postmaster.pid").read_text().splitlines()[0]) if row else None
+    except OSError:
+        return None
+
+
+CONTENDERS: dict[str, type[Contender]] = {
+    "constant": Constant,
+    "select": Select,
+    "insert": Insert,
+    "ovauth": Ovauth,
+}
