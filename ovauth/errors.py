@@ -37,6 +37,7 @@ A refusal has two faces. The `description` is poor and leaves the house; the `re
 """
 
 import re
+from datetime import datetime
 from typing import ClassVar, Final
 
 _PLAIN: Final = str.maketrans({"“": "'", "”": "'", "‘": "'", "’": "'", '"': "'", "\\": "/", "–": "-", "…": "..."})
@@ -196,9 +197,23 @@ class NotAllowed(Refusal):
 
 
 class Conflict(Refusal):
+    """The first decision stands: which it was, when, and whether it is known to be that of whoever asks now."""
+
     code = "conflict"
     status = 409
     default = "This was already decided."
+
+    def __init__(
+        self,
+        description: str = "",
+        *,
+        reason: str = "",
+        decision: str = "",
+        at: datetime | None = None,
+        yours: bool = False,
+    ) -> None:
+        self.decision, self.at, self.yours = decision, at, yours
+        super().__init__(description, reason=reason)
 
 
 class Gone(Refusal):

@@ -109,6 +109,11 @@ class Member(AbstractBaseUser):
 
     is_superuser = is_staff
 
+    @property
+    def is_administrator(self) -> bool:
+        """Whether they see and end what others of the account have connected."""
+        return self.role >= Role.ADMIN
+
     def has_perm(self, perm: str, obj: Any = None) -> bool:
         return self.is_staff
 
@@ -211,6 +216,10 @@ class Grant(models.Model):
     scope = models.TextField()
     resource = models.TextField()
     redirect_uri = models.TextField(blank=True)
+    asked_from_ip = models.CharField(max_length=45, blank=True, default="", db_default="")
+    asked_by = models.CharField(
+        max_length=300, blank=True, default="", db_default="", help_text="The User-Agent of whoever asked to connect."
+    )
     api_key = models.ForeignKey(ApiKey, on_delete=models.CASCADE, null=True, related_name="grants")
     password_epoch = models.PositiveIntegerField(null=True)
     created_at = models.DateTimeField()
@@ -219,6 +228,7 @@ class Grant(models.Model):
     last_used_ip = models.CharField(max_length=45, blank=True)
     revoked_at = models.DateTimeField(null=True)
     revoked_because = models.CharField(max_length=60, blank=True)
+    refused_at = models.DateTimeField(null=True, help_text="When one of its tokens was last used in vain, after its end.")
 
     class Meta:
         constraints = [

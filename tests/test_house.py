@@ -46,7 +46,20 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
         {"ninja", "django.http", "django.shortcuts", "django.urls"},
     ),
     "web": (
-        {"wire", "flows", "rules", "bearer", "errors", "roles", "logs", "request_body", "threads", "tools", "web"},
+        {
+            "wire",
+            "flows",
+            "rules",
+            "bearer",
+            "errors",
+            "roles",
+            "logs",
+            "request_body",
+            "threads",
+            "tools",
+            "templatetags",
+            "web",
+        },
         {"django.db"},
     ),
     # The adapter for the mcp package's own routes is to them what `web` is to ours.
@@ -56,6 +69,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
         {"bearer", "rules", "errors", "conf", "wire", "request_body", "threads", "tools", "resource"},
         {"ninja", "django.http"},
     ),
+    "templatetags": (set(), {"ninja", "django.db", "django.http"}),
     "admin": ({"admin", "flows", "models", "conf", "rules", "roles", "errors"}, {"ninja"}),
     "admin_site": (set(), {"ninja"}),
     "management": (

@@ -80,6 +80,8 @@ def approve(
             api_key_id=authority.api_key_pk,
             password_epoch=authority.password_epoch,
             created_at=now,
+            asked_from_ip=found.ip,
+            asked_by=found.user_agent,
         )
         until = now + timedelta(seconds=settings.OVAUTH.auth_code_ttl)
         _decide(found, now, decision=Decision.APPROVED, grant=grant, expires_at=until)
@@ -152,7 +154,10 @@ def _find(authority: Authority, code: str | None, pending_id: str | None, ip: st
     else:
         found = _by_code(code or "", authority, ip, now)
     if found.decision != Decision.NONE:
-        raise Conflict(f"This request was already {found.decision}.")
+        yours = found.grant is not None and found.grant.member_id == authority.member_pk
+        raise Conflict(
+            f"This request was already {found.decision}.", decision=found.decision, at=found.decided_at, yours=yours
+        )
     return found
 
 
@@ -189,7 +194,7 @@ def _decide(
             raise NotFound("This request is unknown or has expired.")  # deleted meanwhile, with its client
         if decided == Decision.NONE:
             raise Gone
-        raise Conflict(f"This request was already {decided}.")
+        raise Conflict(f"This request was already {decided}.", decision=decided)
 
 
 def _decided(status: Literal["approved", "denied"], found: PendingAuthorization) -> Decided:

@@ -115,7 +115,7 @@ def revoke_user_tokens(*, account: str, name: str, because: str = "revoked by an
 def end_everything(now: datetime, *, because: str) -> Ended:
     """Ends every grant of everybody, and whatever could still become one. For use inside a transaction."""
     grants = Grant.objects.filter(revoked_at=None)
-    ended = _living(grants, now)
+    ended = living(grants, now)
     OneTimePassword.objects.filter(consumed_at=None).update(consumed_at=now)
     PushedRequest.objects.filter(consumed_at=None).update(consumed_at=now)
     PendingAuthorization.objects.filter(expires_at__gt=now).update(expires_at=now)
@@ -123,18 +123,19 @@ def end_everything(now: datetime, *, because: str) -> Ended:
     return ended
 
 
-def _living(grants: QuerySet[Grant], now: datetime) -> Ended:
-    living = {"grant__in": grants, "expires_at__gt": now}
+def living(grants: QuerySet[Grant], now: datetime) -> Ended:
+    """How many credentials of these grants work now."""
+    theirs = {"grant__in": grants, "expires_at__gt": now}
     return Ended(
-        authorization_codes=AuthorizationCode.objects.filter(**living, consumed_at=None).count(),
-        access_tokens=AccessToken.objects.filter(**living, revoked_at=None).count(),
-        refresh_tokens=RefreshToken.objects.filter(**living, consumed_at=None).count(),
+        authorization_codes=AuthorizationCode.objects.filter(**theirs, consumed_at=None).count(),
+        access_tokens=AccessToken.objects.filter(**theirs, revoked_at=None).count(),
+        refresh_tokens=RefreshToken.objects.filter(**theirs, consumed_at=None).count(),
     )
 
 
 def _end(which: Q, member: Member, now: datetime, *, because: str) -> Ended:
     grants = Grant.objects.filter(which, revoked_at=None)
-    ended = _living(grants, now)
+    ended = living(grants, now)
     OneTimePassword.objects.filter(member=member, consumed_at=None).update(consumed_at=now)
     # One that was given on a code page would otherwise still let that browser approve, stolen or not.
     PendingAuthorization.objects.filter(one_time_password__member=member).update(one_time_password=None)

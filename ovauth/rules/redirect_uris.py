@@ -6,6 +6,7 @@ name it to a person, or for the one exception: the port of a native app's listen
 
 import re
 from collections.abc import Iterable, Mapping
+from os.path import commonprefix
 from urllib.parse import urlencode
 
 from ovauth.rules import web_address
@@ -83,6 +84,14 @@ def matches(asked: str, registered: Iterable[str]) -> bool:
         return True
     listener = _without_port(asked)
     return listener is not None and any(_without_port(uri) == listener for uri in known)
+
+
+def parted(asked: str, registered: Iterable[str]) -> tuple[tuple[str, str], list[tuple[str, str]]]:
+    """Where they part, for whoever looks for the difference: each URI cut in two behind the last character that it shares
+    with the one that was asked for; that one is cut behind the most that it shares with any."""
+    shared = [(uri, len(commonprefix((asked, uri)))) for uri in registered]
+    most = max((length for _, length in shared), default=0)
+    return (asked[:most], asked[most:]), [(uri[:length], uri[length:]) for uri, length in shared]
 
 
 def is_loopback(uri: str) -> bool:

@@ -44,6 +44,16 @@ class WebAddress:
         return f"{self.scheme.lower()}://{self.authority}"
 
 
+def as_people_write(host: str) -> str:
+    """An internationalised host as its owner writes it (RFC 5890); empty for every other host."""
+    if "xn--" not in host.lower():
+        return ""
+    try:
+        return host.encode("ascii").decode("idna")
+    except UnicodeError:
+        return ""
+
+
 def why_not_characters(uri: str) -> str | None:
     """Why these characters are no URI (RFC 3986 §2), as a phrase; None when they could be one."""
     if not uri:

@@ -23,7 +23,7 @@ from ovauth.flows import approval, authorization, blocking, pushed_request
 from ovauth.flows.authority import Authority
 from ovauth.flows.authorization import Destination, Waiting
 from ovauth.roles import Role
-from ovauth.web import callers, languages, qr, review
+from ovauth.web import callers, languages, qr, review, spelling
 from ovauth.web.public_origin import issuer_of
 from ovauth.web.review import Doubt
 from ovauth.wire import Lenient
@@ -174,6 +174,7 @@ def _show(
         "sign_in_url": f"{reverse('console_login')}?{urlencode({'next': here})}",
         "seconds_left": seconds_left,
         "time_left": time_left(seconds_left),
+        "aloud": spelling.aloud(waiting.display_code),
         "qr": qr.svg(_elsewhere(request, waiting), title=_("QR code: opens the page where you enter the code")),
     }
     return render(request, "ovauth/code.html", context, status=status)

@@ -18,7 +18,7 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
@@ -26,8 +26,10 @@ from ovauth import wire
 from ovauth.errors import Conflict, Forbidden, InvalidRequest, NotFound, Unauthenticated
 from ovauth.flows import accounts, approval, blocking, connections, progress, sign_in
 from ovauth.flows.authority import Authority
+from ovauth.flows.revocation import Ended
 from ovauth.roles import Role
-from ovauth.web import callers, connecting, review
+from ovauth.templatetags.moments import ago
+from ovauth.web import callers, connected, connecting, review
 from ovauth.web.authorize import SeeOther, waiting_behind
 from ovauth.web.public_origin import issuer_of
 from ovauth.web.review import Doubt
@@ -54,18 +56,17 @@ def signed_in(view: View) -> View:
 @require_safe
 @signed_in
 def home(request: HttpRequest) -> HttpResponse:
-    """Until the first call of an app, a checklist that leads to it; from then on, the apps that are connected."""
+    """The apps that are connected, and how to connect one; until the first call, with marks that lead to it."""
     caller, member_pk = callers.of_session(request), authority_of(request).member_pk
     enabled = settings.OVAUTH.enabled
-    connected = connections.living(member_pk=member_pk) if enabled else []
-    first = enabled and not any(connection.last_used_at for connection in connected)
+    living = connections.living(member_pk=member_pk) if enabled else []
+    first = enabled and not living
     mcp_url = settings.OVAUTH.resources(issuer_of(request))[0]
     found, public = connecting.ways(mcp_url), connecting.is_public(mcp_url)
     context = {
         "caller": caller,
         "mcp_url": mcp_url,
-        "oauth_enabled": enabled,
-        "connections": connected,
+        "connections": connected.rows(living),
         "first": first,
         "ways": found,
         "public": public,
@@ -73,7 +74,7 @@ def home(request: HttpRequest) -> HttpResponse:
         "served": review.served(),
         "printed_key": accounts.printed_key_works(member_pk=member_pk),
     }
-    if first:
+    if enabled and not any(connection.last_used_at for connection in living):
         progress.watch(ip=_ip(request))
         context["progress"] = progress.of(member_pk=member_pk, ip=_ip(request))
     return render(request, "ovauth/console.html", context)
@@ -92,12 +93,26 @@ def how_far(request: HttpRequest) -> HttpResponse:
 @signed_in
 def disconnect(request: HttpRequest) -> HttpResponse:
     try:
-        ended = connections.disconnect(member_pk=authority_of(request).member_pk, grant_pk=connection_of(request))
+        member_pk = authority_of(request).member_pk
+        connection, ended = connections.disconnect(member_pk=member_pk, grant_pk=connection_of(request))
     except NotFound as gone:
         messages.info(request, _(gone.description))
     else:
-        messages.success(request, _("“%s” is disconnected. Its next request is refused.") % ended.client_name)
+        stopped = _("Stopped: “%s”.") % (connection.client_name or _("(no name)"))
+        messages.success(request, f"{stopped} {what_ended(ended)}")
     return SeeOther(reverse("console"))
+
+
+def what_ended(ended: Ended) -> str:
+    """What a disconnection has stopped, in two sentences."""
+    tokens = {"access": ended.access_tokens, "refresh": ended.refresh_tokens}
+    said = ngettext(
+        "%(access)d access and %(refresh)d refresh token ended.",
+        "%(access)d access and %(refresh)d refresh tokens ended.",
+        ended.refresh_tokens,
+    )
+    refused = _("Its next request is refused.")
+    return f"{refused} {said % tokens}"
 
 
 def connection_of(request: HttpRequest) -> int:
@@ -268,8 +283,7 @@ def _review(request: HttpRequest, code: str, *, doubt: Doubt | None = None, stat
     try:
         waiting = approval.review(authority=authority_of(request), code=code, ip=_ip(request))
     except (NotFound, Conflict) as refusal:
-        request.session.pop(CODE, None)
-        return _enter(request, code[:MOST_OF_A_CODE], fault=refusal.description, status=_page_status(refusal))
+        return _enter_again(request, code, refusal)
     shown = review.of(request, waiting, here=False)
     context = review.context(request, shown, caller, doubt=doubt) | {"code": _as_shown(code)}
     return render(request, "ovauth/review.html", context, status=status)
@@ -291,8 +305,7 @@ def _decide(request: HttpRequest, code: str) -> HttpResponse:
             case _:
                 raise InvalidRequest("The form was not complete.")
     except (NotFound, Conflict) as refusal:
-        request.session.pop(CODE, None)
-        return _enter(request, code[:MOST_OF_A_CODE], fault=refusal.description, status=_page_status(refusal))
+        return _enter_again(request, code, refusal)
     request.session.pop(CODE, None)
     request.session[DECIDED] = {
         "status": result.status,
@@ -302,9 +315,24 @@ def _decide(request: HttpRequest, code: str) -> HttpResponse:
     return SeeOther(reverse("console_decided"))
 
 
-def _page_status(refusal: NotFound | Conflict) -> int:
+def _enter_again(request: HttpRequest, code: str, refusal: NotFound | Conflict) -> HttpResponse:
     """A wrong code is a mistake in a form, not a page that is missing."""
-    return 400 if isinstance(refusal, NotFound) else refusal.status
+    request.session.pop(CODE, None)
+    status = 400 if isinstance(refusal, NotFound) else refusal.status
+    return _enter(request, code[:MOST_OF_A_CODE], fault=_fault_of(refusal), status=status)
+
+
+def _fault_of(refusal: NotFound | Conflict) -> str:
+    if not isinstance(refusal, Conflict) or refusal.at is None:
+        return refusal.description
+    match refusal.decision:
+        case "approved" if refusal.yours:
+            said = _("You approved this %s. Nothing is left to do here.")
+        case "approved":
+            said = _("This was approved %s, by somebody else.")
+        case _:
+            said = _("This was denied %s. Nothing was shared.")
+    return said % ago(refusal.at)
 
 
 def _as_shown(code: str) -> str:

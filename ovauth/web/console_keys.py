@@ -14,10 +14,10 @@ from ovauth.errors import Forbidden, NotFound
 from ovauth.flows import accounts, api_keys, connections
 from ovauth.flows import one_time_password as otp
 from ovauth.roles import Role
-from ovauth.web import callers
+from ovauth.web import callers, connected
 from ovauth.web.authorize import SeeOther, time_left
 from ovauth.web.callers import Caller
-from ovauth.web.console import authority_of, connection_of, signed_in
+from ovauth.web.console import authority_of, connection_of, signed_in, what_ended
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -28,7 +28,9 @@ def keys(request: HttpRequest) -> HttpResponse:
     context = {"caller": caller, "keys": api_keys.living(member_pk=member_pk)}
     match request.POST.get("action") if request.method == "POST" else None:
         case "ask":
-            ending = [found for found in connections.living(member_pk=member_pk) if found.by_api_key]
+            ending = [
+                found for found in connections.living(member_pk=member_pk) if found.by_api_key and not found.is_blocked
+            ]
             return render(request, "ovauth/rotate.html", context | {"ending": ending})
         case "rotate":
             plain, ended = accounts.rotate_api_key(account=caller.account_id, name=caller.user_id)
@@ -52,7 +54,7 @@ def one_time_password(request: HttpRequest) -> HttpResponse:
 def members(request: HttpRequest) -> HttpResponse:
     caller = _administrator(request)
     found = connections.of_others(account=caller.account_id, member_pk=authority_of(request).member_pk)
-    return render(request, "ovauth/members.html", {"caller": caller, "connections": found})
+    return render(request, "ovauth/members.html", {"caller": caller, "connections": connected.rows(found)})
 
 
 @require_POST
@@ -60,12 +62,12 @@ def members(request: HttpRequest) -> HttpResponse:
 def disconnect_member(request: HttpRequest) -> HttpResponse:
     caller = _administrator(request)
     try:
-        ended = connections.disconnect_in_account(account=caller.account_id, grant_pk=connection_of(request))
+        connection, ended = connections.disconnect_in_account(account=caller.account_id, grant_pk=connection_of(request))
     except NotFound as gone:
         messages.info(request, _(gone.description))
     else:
-        said = _("“%(app)s” of %(owner)s is disconnected. Its next request is refused.")
-        messages.success(request, said % {"app": ended.client_name, "owner": ended.owner})
+        stopped = _("Stopped: “%(app)s” of %(owner)s.") % {"app": connection.client_name, "owner": connection.owner}
+        messages.success(request, f"{stopped} {what_ended(ended)}")
     return SeeOther(reverse("console_members"))
 
 

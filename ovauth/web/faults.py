@@ -35,12 +35,14 @@ from ovauth.errors import (
 )
 from ovauth.flows import readiness
 from ovauth.logs import speakable
+from ovauth.rules import redirect_uris
 
 log = logging.getLogger(__name__)
 
 OAUTH_ENDPOINTS: Final = ("/token", "/revoke", "/register", "/introspect", "/device_authorization", "/par")
 API: Final = ("/api/", "/oauth/authorize/page/status", "/health/", "/metrics")
 """What programs and our own scripts ask."""
+LONGEST_SHOWN: Final = 500
 _OAUTH_WORDS: Final = {"unauthenticated": "invalid_token", "forbidden": "access_denied"}
 """What RFC 6749 and RFC 6750 have a word for, in that word: clients know those."""
 
@@ -163,12 +165,16 @@ def _reference(request: HttpRequest) -> str:
 
 def page(request: HttpRequest, refusal: Refusal) -> HttpResponse:
     """A page that says what happened, whether anything was shared, and what to do now."""
+    asked, registered = redirect_uris.parted(
+        getattr(refusal, "asked", "")[:LONGEST_SHOWN], [uri[:LONGEST_SHOWN] for uri in getattr(refusal, "registered", ())]
+    )
     context: dict[str, Any] = {
         "refusal": refusal,
         "reference": _reference(request),
         "is_link_fault": isinstance(refusal, UntrustedRedirect | OAuthRefusal),
-        "asked": getattr(refusal, "asked", ""),
-        "registered": getattr(refusal, "registered", ()),
+        "asked": asked,
+        "registered": registered,
+        "for_the_developer": any(asked) or registered,
     }
     return HttpResponse(render_to_string("ovauth/error.html", context, request), status=refusal.status)
 

@@ -58,7 +58,8 @@ def _asked_by_the_app(request: HttpRequest) -> str | None:
 @require_safe
 def choose(request: HttpRequest) -> HttpResponse:
     """The switch in the footer. A GET, so that it also works on pages that have no CSRF token: it changes only words."""
-    following = request.GET.get("next", "")
+    # A page whose address a stranger wrote does not repeat it; the browser knows where it came from.
+    following = request.GET.get("next") or request.headers.get("Referer", "")
     if not url_has_allowed_host_and_scheme(following, {request.get_host()}, require_https=request.is_secure()):
         following = reverse("console")
     response = HttpResponseRedirect(following)
@@ -74,17 +75,30 @@ def _with_our_query() -> tuple[str, str]:
     return reverse("code_page"), reverse("console_login")
 
 
-def for_templates(request: HttpRequest) -> dict[str, Any]:
-    """What the frame of every page wants.
+def _shown_again() -> tuple[str, ...]:
+    """The pages whose form answers at the page's own address: there a GET shows the form again."""
+    names = ("console_verify", "console_password", "console_keys", "console_otp", "console_logout")
+    return *_with_our_query(), *map(reverse, names)
 
-    An answer to a form has no address to come back to, and so no switch. The query of a link is a stranger's, and is not
-    repeated, but on the two pages whose query we write ourselves.
-    """
+
+def _this_page(request: HttpRequest) -> str:
+    """Where the switch comes back to. The query of a link is a stranger's, and is not repeated, but on the two pages whose
+    query we write ourselves; nothing stands for the address that the browser came from."""
+    if request.path == reverse("oauth:authorize"):
+        return ""
+    if request.method not in ("GET", "HEAD") and request.path not in _shown_again():
+        return reverse("console")
+    return request.get_full_path() if request.path in _with_our_query() else request.path
+
+
+def for_templates(request: HttpRequest) -> dict[str, Any]:
+    """What the frame of every page wants. What is shown once has no switch: it could not be shown again."""
     current = get_language() or settings.LANGUAGE_CODE
-    has_switch = request.method in ("GET", "HEAD") and request.path != reverse("oauth:authorize")
+    has_switch = request.method in ("GET", "HEAD") or request.path != reverse("oauth:authorize")
     others = [(language, tag(language), name) for language, name in settings.LANGUAGES if language != current]
     return {
         "language_tag": tag(current),
         "other_languages": others if has_switch else [],
-        "this_page": request.get_full_path() if request.path in _with_our_query() else request.path,
+        "this_page": _this_page(request),
+        "oauth_enabled": settings.OVAUTH.enabled,
     }

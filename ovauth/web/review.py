@@ -2,17 +2,15 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any, Final, Literal
 
 from django.conf import settings
 from django.http import HttpRequest
-from django.utils import timezone
 
 from ovauth import tools
 from ovauth.flows import approval
 from ovauth.flows.authorization import Waiting
-from ovauth.rules import display_text, known_apps, networks
+from ovauth.rules import display_text, known_apps, networks, web_address
 from ovauth.web.callers import Caller
 
 MOST_TOOLS: Final = 12
@@ -45,6 +43,11 @@ class Review:
     place: Place
     other_network: bool
     borrowed_name: str | None
+
+    @property
+    def readable_host(self) -> str:
+        """The destination with the letters that its owner uses, where the host's own form hides them."""
+        return display_text.clean(web_address.as_people_write(self.waiting.destination)) if self.place == "web" else ""
 
     @property
     def is_odd(self) -> bool:
@@ -96,7 +99,6 @@ def context(
         "fault": doubt.sentence if doubt else fault,
         "fault_about": doubt.about if doubt else "",
         "your_ip": _ip(request),
-        "just_now": timezone.now() - review.waiting.created_at < timedelta(minutes=1),
         "browser_name": browser_name(review.waiting.user_agent),
         "idle_days": max(1, settings.OVAUTH.refresh_token_ttl // 86400),
     }
@@ -123,11 +125,15 @@ def named_tools(held: Collection[str]) -> NamedTools | None:
 
 
 def served() -> dict[str, Any] | None:
-    """The MCP server by name, with the number of its tools; None for the number when it cannot be told."""
+    """The MCP server by name, with its tools and their number; None for both when they cannot be told."""
     found = tools.served()
     if found is None:
         return None
-    return {"name": found.name, "tools": None if found.tools is None else len(found.tools)}
+    return {
+        "name": found.name,
+        "count": None if found.tools is None else len(found.tools),
+        "tools": named_tools(settings.OVAUTH.scope_names),
+    }
 
 
 def choices(request: HttpRequest, waiting: Waiting, acts_as: Caller | None, *, again: bool = False) -> tuple[Choice, ...]:

@@ -59,6 +59,7 @@ each("countdown", (shown) => {
   const end = Date.now() + Number(shown.dataset.countdown) * 1000;
   const tick = () => {
     const left = Math.max(0, Math.round((end - Date.now()) / 1000));
+    if (!left && shown.dataset.over) return void (shown.parentNode.textContent = shown.dataset.over);
     const minutes = Math.floor(left / 60), parts = [];
     if (minutes) parts.push(shown.dataset.minutes.replace("%d", minutes));
     parts.push(shown.dataset.seconds.replace("%d", left % 60));

@@ -66,12 +66,17 @@ def test_each_step_ticks_its_mark_and_after_the_first_call_the_apps_are_listed(w
     assert ticked(web) == IN_ORDER[:3]
     code = approved(app, alice.by_session)
     assert ticked(web) == IN_ORDER[:4]
+    assert "Connect your first app" in text(web.get(HOME))
     tokens = redeemed(app, code)
     assert ticked(web) == IN_ORDER[:4]
+    waiting = text(web.get(HOME))
+    assert "Connect your first app" not in waiting  # it is connected, and has not called
+    assert "Waiting for the first call" in waiting
     assert works(tokens.access_token)
     assert web.get(PROGRESS).json()["called"] is True
     page = text(web.get(HOME))
     assert "Connect your first app" not in page
+    assert "Waiting for the first call" not in page
     assert "data-progress" not in page
     assert "Connected apps" in page
 
@@ -144,13 +149,23 @@ def way(app: str, url: str = HTTPS) -> connecting.Way:
 
 
 def test_every_app_has_its_section_with_the_real_address_and_one_copy_button(web: Web, alice: Person) -> None:
-    page = text(signed_in(web, alice).get(HOME))
+    page = text(signed_in(web, alice).get(HOME, secure=True, headers={"Host": "ov.example.com"}))
     sections = re.findall(r'<details name="app"(?: open)?>(.*?)</details>', page, re.DOTALL)
     apps = [re.search(r"<summary>([\w ]+?) ?[<]", section)[1] for section in sections]  # type: ignore[index]
     assert apps == ["Claude", "Claude Code", "Cursor", "VS Code", "ChatGPT", "Inspector", "curl"]
     for section in sections:
-        assert "http://testserver/mcp" in section
+        assert HTTPS in section
         assert section.count("data-copy=") == 1
+
+
+def test_an_app_that_cannot_reach_this_address_is_offered_nothing_to_copy(web: Web, alice: Person, root: Person) -> None:
+    page = text(signed_in(web, alice).get(HOME))
+    sections = re.findall(r'<details name="app"(?: open)?>(.*?)</details>', page, re.DOTALL)
+    without = [section for section in sections if "data-copy=" not in section]
+    assert [re.search(r"<summary>([\w ]+?) ?[<]", section)[1] for section in without] == ["Claude", "ChatGPT"]  # type: ignore[index]
+    assert all("Ask the operator for a public https address." in section for section in without)
+    web.post("/console/logout")
+    assert "OVAUTH_PUBLIC_BASE_URL=https://" in text(signed_in(web, root).get(HOME))
 
 
 def test_the_link_for_cursor_holds_the_address_in_its_format() -> None:

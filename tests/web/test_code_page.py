@@ -316,8 +316,8 @@ def test_an_unregistered_address_gets_a_page_that_helps_the_developer(client: We
     assert answer.status_code == 400
     assert "This link is not valid" in page
     assert "Nothing was shared." in page
-    assert "https://evil.example/&lt;b&gt;" in page
-    assert CALLBACK in page
+    assert "<mark>s://evil.example/&lt;b&gt;</mark>" in page
+    assert "http" + re.search('Registered</p><p class="mono">http<mark>([^<]+)</mark>', page)[1] == CALLBACK  # type: ignore[index]
     assert 'href="https://evil' not in page
     assert answer["X-Request-Id"] in page
 
@@ -327,6 +327,22 @@ def test_a_page_weighs_little_and_asks_the_database_little(
 ) -> None:
     with django_assert_max_num_queries(2):
         assert len(show(web, pending_id).content) < 10_000
+
+
+def test_the_code_can_be_read_aloud_letter_by_letter(web: Web, pending_id: str) -> None:
+    page = text(show(web, pending_id))
+    code = re.search('data-code="([^"]+)"', page)[1].replace("-", "")  # type: ignore[index]
+    said = re.findall("<li>([^<]+)</li>", page[page.index('class="aloud"') :])
+    assert [words[0] for words in said] == list(code)
+    for letter, words in zip(code, said, strict=True):
+        assert words == letter if letter.isdigit() else words.startswith(f"{letter} as in {letter}")
+
+
+def test_a_host_with_other_letters_is_shown_in_both_forms(web: Web) -> None:
+    app = registered(redirect_uris=["https://xn--bcher-kva.example/callback"], token_endpoint_auth_method="none")
+    page = text(web.get(web.get("/authorize", asked(app, redirect_uri=app.redirect_uris[0]))["Location"]))
+    assert '<p class="host">xn--bcher-kva.example</p>' in page
+    assert "written bücher.example" in page
 
 
 def test_a_phone_is_led_to_the_form_by_a_picture_that_passes_the_policy(web: Web, pending_id: str) -> None:

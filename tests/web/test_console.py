@@ -221,8 +221,23 @@ def test_the_second_decision_is_told_of_the_first(web: Web, alice: Person, clien
     decide(web, shown_code(pending_id), "deny")
     answer = decide(web, shown_code(pending_id), "approve")
     assert answer.status_code == 409
-    assert "already denied" in text(answer)
+    assert "This was denied just now. Nothing was shared." in text(answer)
     assert not Grant.objects.exists()
+
+
+def test_whoever_enters_a_code_again_is_told_who_approved_it_and_when(
+    web: Web, alice: Person, bob: Person, client_app: Client, clock: Callable[[float], None]
+) -> None:
+    code = shown_code(begun(client_app))
+    signed_in(web, alice)
+    decide(web, code, "approve")
+    clock(60)
+    answer = web.post(VERIFY, {"code": code})
+    assert answer.status_code == 409
+    assert "You approved this 1\xa0minute ago." in text(answer)
+    web.post("/console/logout")
+    signed_in(web, bob)
+    assert "This was approved 1\xa0minute ago, by somebody else." in text(web.post(VERIFY, {"code": code}))
 
 
 def test_an_expired_code_waits_for_nobody(
@@ -357,7 +372,7 @@ def test_disconnect_holds_at_the_next_request(web: Web, alice: Person, client_ap
     assert works(tokens.access_token)
     signed_in(web, alice)
     answer = web.post("/console/disconnect", {"connection": Grant.objects.get().pk}, follow=True)
-    assert "“Test client” is disconnected" in text(answer)
+    assert "Stopped: “Test client”. Its next request is refused. 1 access and 1 refresh token ended." in text(answer)
     assert "Connected apps" not in text(answer)
     assert not works(tokens.access_token)
 

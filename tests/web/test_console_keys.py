@@ -103,7 +103,7 @@ def test_an_administrator_sees_and_ends_what_others_of_the_account_connected(
     grant = Grant.objects.get(member=bob.member)
     answer = client.post("/console/members/disconnect", {"connection": grant.pk})
     assert (answer.status_code, answer["location"]) == (303, MEMBERS)
-    assert "of bob is disconnected" in text(client.get(MEMBERS))
+    assert "Stopped: “Test client” of bob. Its next request is refused." in text(client.get(MEMBERS))
     assert not works(ours.access_token)
     foreign = Grant.objects.get(member=charlie.member)
     client.post("/console/members/disconnect", {"connection": foreign.pk})

@@ -96,10 +96,40 @@ def test_the_switch_on_the_code_page_keeps_the_request(client: Web, client_app: 
     assert code.findall(after.content.decode()) == code.findall(before)
 
 
-def test_an_answer_to_a_form_has_no_switch_since_it_could_not_be_shown_again(client: Web, alice: Person) -> None:
-    assert "/console/language" in client.get("/console/login").content.decode()
+def switch_on(page: Any) -> str | None:
+    """Where the switch of the page comes back to; empty where the browser alone knows, None where there is no switch."""
+    form = re.search(r'<form method="get" action="/console/language">(.*?)</form>', page.content.decode())
+    if form is None:
+        return None
+    following = re.search(r'name="next" value="([^"]+)"', form[1])
+    return following[1].replace("&amp;", "&") if following else ""
+
+
+def test_a_page_that_shows_something_once_has_no_switch(client: Web, alice: Person) -> None:
     client.force_login(alice.member)
-    assert "/console/language" not in client.post("/console/otp").content.decode()
+    assert switch_on(client.get("/console/otp")) == "/console/otp"
+    assert switch_on(client.post("/console/otp")) is None
+    assert switch_on(client.post("/console/keys", {"action": "rotate"})) is None
+
+
+def test_an_answer_to_a_form_has_a_switch_that_shows_the_form_again(client: Web, alice: Person, client_app: Client) -> None:
+    assert switch_on(client.post("/console/login?next=/console/verify", {})) == "/console/login?next=/console/verify"
+    page = client.get("/authorize", asked(client_app))["Location"]
+    wrong = client.post(page, {"action": "one-time-password", "one_time_password": "WRONG23456"})
+    assert (wrong.status_code, switch_on(wrong)) == (400, page)
+    client.force_login(alice.member)
+    assert switch_on(client.post("/console/verify", {"code": "ABCDEF"})) == "/console/verify"
+    assert switch_on(client.post("/console/keys", {"action": "ask"})) == "/console/keys"
+    assert switch_on(client.post("/console/disconnect", {"connection": "x"})) == "/console/"
+
+
+def test_on_a_page_whose_address_a_stranger_wrote_the_switch_comes_back_to_where_the_browser_was(client: Web) -> None:
+    link = "/authorize?client_id=unknown&redirect_uri=x"
+    assert switch_on(client.get(link)) == ""
+    back = client.get("/console/language", {"language": "zh-hans"}, headers={"Referer": f"http://testserver{link}"})
+    assert back["Location"] == f"http://testserver{link}"
+    away = client.get("/console/language", {"language": "zh-hans"}, headers={"Referer": "https://evil.example/"})
+    assert away["Location"] == "/console/"
 
 
 @pytest.mark.parametrize(
