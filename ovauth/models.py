@@ -17,7 +17,9 @@ from typing import Any, ClassVar
 
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.db import models
+from django.db.backends.ddl_references import Statement
 from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
 
 from ovauth import credentials
 from ovauth.roles import Role
@@ -37,6 +39,17 @@ class Secrets(models.QuerySet[Any]):
         return self.filter(pk=pk, consumed_at=None).update(consumed_at=now) == 1
 
 
+class CaselessPrefix(models.Index):
+    """Lets `istartswith` find by the index on both databases, each of which wants it said in its own way."""
+
+    def create_sql(self, model: type[models.Model], schema_editor: Any, using: str = "", **kwargs: Any) -> Statement:
+        name, table, column = map(schema_editor.quote_name, (self.name, model._meta.db_table, self.fields[0]))
+        by = f"{column} COLLATE NOCASE"
+        if schema_editor.connection.vendor == "postgresql":
+            by = f"UPPER({column}::text) text_pattern_ops"
+        return Statement("CREATE INDEX %(name)s ON %(table)s (%(by)s)", name=name, table=table, by=by)
+
+
 class Digest(models.BinaryField):
     """The 32 bytes that are stored of a secret; two rows never share one."""
 
@@ -52,6 +65,9 @@ class Account(models.Model):
 
     name = models.CharField(max_length=64, unique=True)
     created_at = models.DateTimeField()
+
+    class Meta:
+        verbose_name, verbose_name_plural = _("account"), _("accounts")
 
     def __str__(self) -> str:
         return self.name
@@ -90,7 +106,9 @@ class Member(AbstractBaseUser):
     REQUIRED_FIELDS: ClassVar[list[str]] = []
 
     class Meta:
+        verbose_name, verbose_name_plural = _("user"), _("users")
         constraints = [models.UniqueConstraint(fields=["account", "name"], name="member_once_per_account")]
+        indexes = [CaselessPrefix(fields=["sign_in_name"], name="member_search")]
 
     def __str__(self) -> str:
         return self.sign_in_name
@@ -133,6 +151,9 @@ class ApiKey(models.Model):
     revoked_at = models.DateTimeField(null=True)
 
     objects = Secrets.as_manager()
+
+    class Meta:
+        verbose_name, verbose_name_plural = _("API key"), _("API keys")
 
     def __str__(self) -> str:
         return f"{credentials.Kind.API_KEY}…{self.last_four}"
@@ -186,6 +207,14 @@ class Client(models.Model):
         help_text="As whom the client acts by itself (client_credentials): account and role are this member's.",
     )
     access_token_ttl = models.PositiveIntegerField(null=True, blank=True, help_text="Seconds; empty for the default.")
+    likeness = models.CharField(
+        max_length=16,
+        default="",
+        db_default="",
+        blank=True,
+        editable=False,
+        help_text="The same for every client that an installation of one app registered.",
+    )
     created_at = models.DateTimeField()
     last_used_at = models.DateTimeField(null=True, editable=False)
     blocked_at = models.DateTimeField(null=True, editable=False)
@@ -194,7 +223,13 @@ class Client(models.Model):
     document_fault = models.CharField(max_length=300, blank=True, editable=False, help_text="Why its document ended it.")
 
     class Meta:
-        indexes = [models.Index(fields=["origin", "last_used_at", "created_at"], name="client_reaping")]
+        verbose_name, verbose_name_plural = _("client"), _("clients")
+        indexes = [
+            models.Index(fields=["origin", "last_used_at", "created_at"], name="client_reaping"),
+            CaselessPrefix(fields=["name"], name="client_search"),
+            # "As many others are like this one": counted by the index alone.
+            models.Index(fields=["likeness"], name="client_likeness", condition=~Q(likeness="")),
+        ]
 
     def __str__(self) -> str:
         return self.name or self.client_id
@@ -231,6 +266,7 @@ class Grant(models.Model):
     refused_at = models.DateTimeField(null=True, help_text="When one of its tokens was last used in vain, after its end.")
 
     class Meta:
+        verbose_name, verbose_name_plural = _("connection"), _("connections")
         constraints = [
             models.CheckConstraint(condition=Q(api_key=None) | Q(password_epoch=None), name="grant_authorized_by_one_thing")
         ]
@@ -267,6 +303,7 @@ class BlockedClient(models.Model):
     created_at = models.DateTimeField()
 
     class Meta:
+        verbose_name, verbose_name_plural = _("refusal of a client"), _("refusals of clients")
         constraints = [
             models.UniqueConstraint(
                 fields=["client", "account"], condition=Q(member=None), name="blocked_once_per_account"
@@ -312,6 +349,9 @@ class PendingAuthorization(models.Model):
     decided_at = models.DateTimeField(null=True)
     one_time_password = models.ForeignKey(OneTimePassword, on_delete=models.SET_NULL, null=True)
     grant = models.ForeignKey(Grant, on_delete=models.CASCADE, null=True)
+
+    class Meta:
+        verbose_name, verbose_name_plural = _("pending request"), _("pending requests")
 
     def __str__(self) -> str:
         return f"{self.client} since {self.created_at:%H:%M}"
@@ -360,6 +400,9 @@ class AuthorizationCode(models.Model):
 
     objects = Secrets.as_manager()
 
+    class Meta:
+        verbose_name, verbose_name_plural = _("authorization code"), _("authorization codes")
+
     def __str__(self) -> str:
         return f"{bytes(self.digest).hex()[:8]}…"
 
@@ -373,6 +416,9 @@ class AccessToken(models.Model):
     revoked_at = models.DateTimeField(null=True)
 
     objects = Secrets.as_manager()
+
+    class Meta:
+        verbose_name, verbose_name_plural = _("access token"), _("access tokens")
 
     def __str__(self) -> str:
         return f"{bytes(self.digest).hex()[:8]}…"
@@ -392,6 +438,9 @@ class RefreshToken(models.Model):
 
     objects = Secrets.as_manager()
 
+    class Meta:
+        verbose_name, verbose_name_plural = _("refresh token"), _("refresh tokens")
+
     def __str__(self) -> str:
         return f"{bytes(self.digest).hex()[:8]}…"
 
@@ -405,6 +454,9 @@ class Tally(models.Model):
     key = models.CharField(max_length=150, unique=True)
     count = models.PositiveIntegerField()
     expires_at = models.DateTimeField(db_index=True)
+
+    class Meta:
+        verbose_name, verbose_name_plural = _("rate limit"), _("rate limits")
 
     def __str__(self) -> str:
         return f"{self.key}: {self.count}"
@@ -422,6 +474,9 @@ class AuditEvent(models.Model):
     ip = models.CharField(max_length=45, blank=True)
     request_id = models.CharField(max_length=36, blank=True)
     detail = models.JSONField(default=dict)
+
+    class Meta:
+        verbose_name, verbose_name_plural = _("audit event"), _("audit events")
 
     def __str__(self) -> str:
         return f"{self.at:%Y-%m-%d %H:%M:%S} {self.event}"

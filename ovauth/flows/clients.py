@@ -157,10 +157,11 @@ def change(
             raise InvalidClient(reason="no such client")
         metadata = _read({**_document(client), "client_name": name, "redirect_uris": list(redirect_uris)})
         client.name, client.redirect_uris = metadata.client_name, list(metadata.redirect_uris)
+        client.likeness = _likeness(client, metadata)
         client.access_token_ttl, client.acts_as_id = access_token_ttl, acts_as_pk
         by_itself = [MACHINE_GRANT_TYPE] if acts_as_pk is not None else []
         client.grant_types = [kind for kind in client.grant_types if kind != MACHINE_GRANT_TYPE] + by_itself
-        client.save(update_fields=["name", "redirect_uris", "access_token_ttl", "acts_as", "grant_types"])
+        client.save(update_fields=["name", "redirect_uris", "likeness", "access_token_ttl", "acts_as", "grant_types"])
         audit.record("client.updated", now=now, client=client)
 
 
@@ -298,6 +299,7 @@ def _write(client: Client, metadata: ClientMetadata) -> str | None:
     client.application_type = metadata.application_type
     client.scope = metadata.scope
     client.metadata = metadata.extra
+    client.likeness = _likeness(client, metadata)
     if metadata.token_endpoint_auth_method in ("none", "private_key_jwt"):  # noqa: S105 a method, not a password
         client.secret_digest = None
         return None
@@ -306,6 +308,13 @@ def _write(client: Client, metadata: ClientMetadata) -> str | None:
     secret = credentials.mint(Kind.CLIENT_SECRET)
     client.secret_digest = credentials.digest(secret)
     return secret
+
+
+def _likeness(client: Client, metadata: ClientMetadata) -> str:
+    """What installations of one app share, which all register a client of their own; nothing for the others."""
+    if client.origin != ClientOrigin.REGISTERED:
+        return ""
+    return credentials.digest(client_metadata.likeness(metadata)).hex()[:16]
 
 
 def _managed(client_id: str, registration_access_token: str, *, lock: bool = False) -> Client:

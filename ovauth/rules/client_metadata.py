@@ -84,6 +84,12 @@ def document(metadata: ClientMetadata) -> dict[str, object]:
     return {name: value for name, value in members.items() if value not in (None, "", [])}
 
 
+def likeness(metadata: ClientMetadata) -> str:
+    """The same text for installations of one app: name, authentication and redirect URIs, but for ports on loopback."""
+    uris = sorted({redirect_uris.regardless_of_port(uri) for uri in metadata.redirect_uris})
+    return "\n".join((metadata.client_name, metadata.token_endpoint_auth_method, *uris))
+
+
 def _members(document: object) -> dict[str, object]:
     if not isinstance(document, dict):
         raise InvalidClientMetadata("The client metadata must be a JSON object.")

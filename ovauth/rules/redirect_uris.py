@@ -119,6 +119,12 @@ def destination(uri: str) -> str:
     return f"{scheme.lower()}:{'//' if rest.startswith('//') else ''}"
 
 
+def regardless_of_port(uri: str) -> str:
+    """The same for every URI on loopback that differs in the port alone; all others as they are."""
+    found = _LOOPBACK.fullmatch(uri)
+    return uri if found is None else "{}://{}{}".format(*found.groups())
+
+
 def origin(uri: str) -> str | None:
     """scheme://host[:port] of a registrable http(s) URI, in lower case, default port left out; else None."""
     address = _web(uri)

@@ -196,6 +196,7 @@ def kinds(size: Size, now: datetime) -> Iterator[tuple[str, int, Callable[[int, 
             "registration_digest": credentials.digest(secret(Kind.REGISTRATION_TOKEN, number))
             if kind.origin == "registered"
             else None,
+            "likeness": f"{CLIENT_KINDS.index(kind):016x}" if kind.origin == "registered" else "",
             "created_at": since(number, size.clients),
             "last_used_at": None if number % 7 == 6 else since(number, size.clients),
         }
