@@ -79,11 +79,15 @@ def create_first_operator(show: Callable[[NewMember], None]) -> bool:
     return True
 
 
-def printed_key_works(*, member_pk: int | None = None) -> bool:
-    """Whether the key that the first start printed still works; with a member, whether it is theirs and does."""
-    first = f"{FIRST_ACCOUNT}/{FIRST_OPERATOR}"
-    printed = ApiKey.objects.filter(member__sign_in_name=first, created_at=F("member__created_at"), revoked_at=None)
-    return (printed if member_pk is None else printed.filter(member=member_pk)).exists()
+def printed_key_works() -> bool:
+    """Whether the key that the first start printed still works."""
+    first = {"member__account__name": FIRST_ACCOUNT, "member__name": FIRST_OPERATOR}
+    return ApiKey.objects.filter(**first, created_at=F("member__created_at"), revoked_at=None).exists()
+
+
+def is_first_operator(*, account: str, name: str) -> bool:
+    """Whether that is whose credentials the first start printed."""
+    return (account, name) == (FIRST_ACCOUNT, FIRST_OPERATOR)
 
 
 def rotate_api_key(*, account: str, name: str) -> tuple[str, Ended]:

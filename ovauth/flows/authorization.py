@@ -59,7 +59,10 @@ class Asked(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A pending request, as pages and programs may see it. `display_code` only for the browser that began."""
+    """A pending request, as pages and programs may see it. `display_code` only for the browser that began.
+
+    `by_password`: a one-time password was given for it, so that its owner may decide in that browser.
+    """
 
     pending_id: str
     client_id: str
@@ -75,6 +78,7 @@ class Waiting:
     ip: str
     user_agent: str
     status: str
+    by_password: bool
     display_code: str = ""
 
 
@@ -246,6 +250,7 @@ def see(pending: PendingAuthorization, *, with_code: bool = False) -> Waiting:
         ip=pending.ip,
         user_agent=pending.user_agent,
         status=pending.decision or "pending",
+        by_password=pending.one_time_password_id is not None,
         display_code=credentials.grouped(code) if with_code else "",
     )
 

@@ -7,12 +7,13 @@ database. So it is noted, and only while somebody looks at a checklist from the 
 
 import logging
 from dataclasses import asdict, dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.db import DatabaseError, IntegrityError, transaction
+from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
-from ovauth.models import AuditEvent, Grant, Tally
+from ovauth.models import AuditEvent, Grant, Member, Tally
 
 log = logging.getLogger(__name__)
 
@@ -34,31 +35,39 @@ class Progress:
         return asdict(self)
 
 
-def of(*, member_pk: int, ip: str) -> Progress:
-    """How far the apps have come that this member connects, from this address or elsewhere."""
+def of(*, member_pk: int, ip: str, watch: bool = False) -> Progress:
+    """How far the apps have come that this member connects, from this address or elsewhere: one statement.
+
+    `watch`: from now on, for an hour, it is noted when somebody at this address finds the server.
+    """
     now = timezone.now()
     since = now - RECENT
-    living = Grant.objects.filter(member=member_pk, created_at__gt=since, revoked_at=None)
-    grants = living.values_list("last_used_at", flat=True)
-    approved = bool(grants)
-    seen: set[str] = set()
-    if not approved and ip:
-        events = ("client.registered", "authorization.requested")
-        recent = AuditEvent.objects.filter(at__gt=since, ip=ip, event__in=events)
-        seen = set(recent.values_list("event", flat=True).distinct())
-    asked = approved or "authorization.requested" in seen
+    grants = Grant.objects.filter(member=OuterRef("pk"), created_at__gt=since, revoked_at=None)
+    events = AuditEvent.objects.filter(at__gt=since, ip=ip) if ip else AuditEvent.objects.none()
+    watched = Tally.objects.filter(key=_key(ip), expires_at__gt=now) if ip else Tally.objects.none()
+    seen = (
+        Member.objects.filter(pk=member_pk)
+        .annotate(
+            has_called=Exists(grants.filter(last_used_at__isnull=False)),
+            has_approved=Exists(grants),
+            has_asked=Exists(events.filter(event="authorization.requested")),
+            has_registered=Exists(events.filter(event="client.registered")),
+            has_found=Exists(watched.filter(count__gt=0)),
+            is_watched=Exists(watched),
+        )
+        .values("has_called", "has_approved", "has_asked", "has_registered", "has_found", "is_watched")
+        .get()
+    )
+    if watch and ip and not seen["is_watched"]:
+        _watch(ip, now + RECENT)
+    approved = seen["has_approved"]
+    asked = approved or seen["has_asked"]
     # A client that is described by its own document asks without having registered.
-    registered = asked or "client.registered" in seen
-    found = registered or bool(ip) and Tally.objects.filter(key=_key(ip), expires_at__gt=now, count__gt=0).exists()
-    return Progress(found, registered, asked, approved, called=any(grants))
+    registered = asked or seen["has_registered"]
+    return Progress(registered or seen["has_found"], registered, asked, approved, called=seen["has_called"])
 
 
-def watch(*, ip: str) -> None:
-    """From now on, for an hour, it is noted when somebody at this address finds the server."""
-    now = timezone.now()
-    until = now + RECENT
-    if not ip or Tally.objects.filter(key=_key(ip), expires_at__gt=now).exists():
-        return
+def _watch(ip: str, until: datetime) -> None:
     if Tally.objects.filter(key=_key(ip)).update(count=0, expires_at=until):
         return
     try:

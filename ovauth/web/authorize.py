@@ -20,10 +20,10 @@ from ninja import NinjaAPI
 from ovauth import wire
 from ovauth.errors import Conflict, Forbidden, Gone, InvalidRequest, NotFound, Refusal, UntrustedRedirect
 from ovauth.flows import approval, authorization, blocking, pushed_request
-from ovauth.flows.authority import Authority
 from ovauth.flows.authorization import Destination, Waiting
 from ovauth.roles import Role
 from ovauth.web import callers, languages, qr, review, spelling
+from ovauth.web.callers import Caller
 from ovauth.web.public_origin import issuer_of
 from ovauth.web.review import Doubt
 from ovauth.wire import Lenient
@@ -123,16 +123,18 @@ def code_page(request: HttpRequest) -> HttpResponse:
         return _act(request, waiting, browser)
     if waiting.status != "pending":
         return _hand_over(request, waiting, browser)
-    return _show(request, waiting, _authority_here(request, pending_id, browser))
+    return _show(request, waiting, _decider(request, waiting, browser))
 
 
 @require_safe
 def status(request: HttpRequest) -> HttpResponse:
     """What became of the request, for the page's script: asked again, the same answer again."""
+    pending_id, browser = _asked(request), browser_of(request)
     try:
-        collected = authorization.collect(
-            pending_id=_asked(request), browser=browser_of(request), issuer=issuer_of(request)
-        )
+        # Nearly every question comes before the decision: it is answered by reading, and waits for no writer.
+        if authorization.look(pending_id=pending_id, browser=browser).status == "pending":
+            return JsonResponse({"status": "pending"})
+        collected = authorization.collect(pending_id=pending_id, browser=browser, issuer=issuer_of(request))
     except Gone:
         return JsonResponse({"status": "expired"}, status=410)
     body = {"status": collected.status}
@@ -156,7 +158,7 @@ def waiting_behind(request: HttpRequest, url: str) -> Waiting | None:
 def _show(
     request: HttpRequest,
     waiting: Waiting,
-    authority: Authority | None,
+    acts_as: Caller | None,
     *,
     fault: str = "",
     doubt: Doubt | None = None,
@@ -164,7 +166,6 @@ def _show(
 ) -> HttpResponse:
     here = _address(waiting)
     seconds_left = max(0, int((waiting.expires_at - timezone.now()).total_seconds()))
-    acts_as = callers.of_authority(authority) if authority is not None else None
     context = review.context(request, review.of(request, waiting, here=True), acts_as, fault=fault, doubt=doubt) | {
         "may_decide": acts_as is not None,
         "by_one_time_password": acts_as is not None and not request.user.is_authenticated,
@@ -207,16 +208,15 @@ def _act(request: HttpRequest, waiting: Waiting, browser: str | None) -> HttpRes
                 except NotFound as wrong:
                     return _show(request, waiting, None, fault=wrong.description, status=400)
             case "approve" | "deny" as decision:
-                authority = _authority_here(request, pending_id, browser)
-                if authority is None:
+                decider = _decider(request, waiting, browser)
+                if decider is None or (authority := decider.authority) is None:
                     raise Forbidden("Sign in first, or give a one-time password.")
                 if decision == "deny":
                     approval.deny(authority=authority, pending_id=pending_id, ip=ip)
                 else:
-                    acts_as = callers.of_authority(authority)
-                    if doubt := review.doubt(request, review.of(request, waiting, here=True), acts_as):
-                        return _show(request, waiting, authority, doubt=doubt, status=400)
-                    scopes = review.chosen(request, waiting, acts_as)
+                    if doubt := review.doubt(request, review.of(request, waiting, here=True), decider):
+                        return _show(request, waiting, decider, doubt=doubt, status=400)
+                    scopes = review.chosen(request, waiting, decider)
                     approval.approve(authority=authority, pending_id=pending_id, scopes=scopes, ip=ip)
             case _:
                 raise InvalidRequest("The form was not complete.")
@@ -252,11 +252,14 @@ def _hand_over(request: HttpRequest, waiting: Waiting, browser: str | None) -> H
     return render(request, "ovauth/hand_over.html", context)
 
 
-def _authority_here(request: HttpRequest, pending_id: str, browser: str | None) -> Authority | None:
+def _decider(request: HttpRequest, waiting: Waiting, browser: str | None) -> Caller | None:
     """The person signed in on this browser, or else the owner of the one-time password that was given on the page."""
     if request.user.is_authenticated:
-        return callers.of_session(request).authority
-    return approval.authority_on_page(pending_id=pending_id, browser=browser)
+        return callers.of_session(request)
+    if not waiting.by_password:
+        return None
+    authority = approval.authority_on_page(pending_id=waiting.pending_id, browser=browser)
+    return callers.of_authority(authority) if authority is not None else None
 
 
 def _asked(request: HttpRequest) -> str:

@@ -72,11 +72,11 @@ def home(request: HttpRequest) -> HttpResponse:
         "public": public,
         "open_app": connecting.first_open(found, public=public) if first else "",
         "served": review.served(),
-        "printed_key": accounts.printed_key_works(member_pk=member_pk),
+        "printed_key": accounts.is_first_operator(account=caller.account_id, name=caller.user_id)
+        and accounts.printed_key_works(),
     }
     if enabled and not any(connection.last_used_at for connection in living):
-        progress.watch(ip=_ip(request))
-        context["progress"] = progress.of(member_pk=member_pk, ip=_ip(request))
+        context["progress"] = progress.of(member_pk=member_pk, ip=_ip(request), watch=True)
     return render(request, "ovauth/console.html", context)
 
 

@@ -1,5 +1,6 @@
 """Every page in every state, and how a browser gets there: for the pictures, and for the tests of what holds everywhere."""
 
+import json
 import re
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -28,15 +29,19 @@ class Site:
         self.cursor = App(self.origin, "Cursor", "cursor://anysphere.cursor-mcp/oauth/callback")
         self.impostor = App(self.origin, "Claude", "https://evil.example/callback")
         self.notes = App(self.origin, "Notes", "https://notes.example/callback")
+        self.blocked = App(self.origin, "Old notes", "https://old.example/callback")
+        self.forgotten = App(self.origin, "Weather", "https://weather.example/callback")
         self.greedy = App(self.origin, "Backup robot", "https://backup.example/callback")
         self.television = self._device("Television")
-        for name, role in (("alice", "admin"), ("bob", "user"), ("mallory", "user")):
-            args = ("create_user", name, "--account", "default", "--role", role, "--password-stdin")
-            server.manage(*args, typed=PASSWORD)
-        self.alice_key = server.create_user("carol", role="admin")
-        for app in (self.claude, self.code):
+        self.keys = {"operator": server.operator_api_key, "carol": server.create_user("carol", role="admin")}
+        for name, role in (("alice", "admin"), ("bob", "user"), ("dora", "user"), ("mallory", "user")):
+            args = ("create_user", name, "--account", "default", "--role", role, "--password-stdin", "--json")
+            self.keys[name] = json.loads(server.manage(*args, typed=PASSWORD))["api_key"]
+        for app in (self.blocked, self.forgotten, self.claude, self.code, self.code):
             self._connect(app, server.operator_api_key)
-        self._connect(self.notes, self.alice_key)
+        self._connect(self.notes, self.keys["carol"])
+        self._connect(self.code, self.keys["dora"])
+        self._grow_old()
 
     # -------------------------------------------------------------- people
 
@@ -73,6 +78,7 @@ class Site:
             ("operator", self._of_the_operator()),
             ("alice", self._of_alice()),
             ("bob", self._of_bob()),
+            ("dora", self._of_dora()),
             ("mallory", self._of_a_guesser()),
         ):
             for name, bring in pages.items():
@@ -116,6 +122,7 @@ class Site:
             "enter": at("/console/verify"),
             "enter-wrong": lambda page: self._entered(page, "ABC-DEF"),
             "enter-decided": self._entered_too_late,
+            "enter-approved": self._entered_again,
             "review-by-code": lambda page: self._entered(page, self._code_of(self.claude)),
             "review-by-code-loopback": lambda page: self._entered(page, self._code_of(self.code)),
             "review-by-code-device": lambda page: self._entered(page, self._device_code()),
@@ -156,6 +163,9 @@ class Site:
             "new-key": self._new_key,
         }
 
+    def _of_dora(self) -> dict[str, Bring]:
+        return {"console-waiting": self._at("/console/")}
+
     def _of_a_guesser(self) -> dict[str, Bring]:
         return {"enter-too-many": self._too_many_codes}
 
@@ -173,14 +183,36 @@ class Site:
         page.goto(f"{self.origin}{path}")
         page.click("main .card form button")
 
+    def _database(self, *statements: tuple[str, tuple[str, ...]]) -> None:
+        with closing(sqlite3.connect(self.server.data_dir / "ovauth.sqlite3", timeout=20)) as database, database:
+            for statement in statements:
+                database.execute(*statement)
+
     def _pending(self, page: Page, **changes: str) -> None:
         """Changes the row of the request that the tab shows: time passes, or another network asks."""
         pending_id = page.url.partition("pending=")[2]
-        with closing(sqlite3.connect(self.server.data_dir / "ovauth.sqlite3", timeout=20)) as database, database:
-            for column, value in changes.items():
-                database.execute(
-                    f"UPDATE ovauth_pendingauthorization SET {column} = ? WHERE public_id = ?", (value, pending_id)
-                )
+        for column, value in changes.items():
+            change = f"UPDATE ovauth_pendingauthorization SET {column} = ? WHERE public_id = ?"
+            self._database((change, (value, pending_id)))
+
+    def _grow_old(self) -> None:
+        """Time passes over the operator's connections: some were used, one is forgotten, the app of one is blocked."""
+        now = datetime.now(UTC).replace(tzinfo=None)
+        agent = "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/537.36 Chrome/156.0.0.0 Safari/537.36"
+        of_app = "FROM ovauth_client WHERE client_id = ?"
+        self._database(
+            ("UPDATE ovauth_grant SET asked_by = ?", (agent,)),
+            (
+                f"UPDATE ovauth_grant SET created_at = ? WHERE client_id = (SELECT id {of_app})",
+                (str(now - timedelta(days=40)), self.forgotten.client_id),
+            ),
+            (
+                "UPDATE ovauth_grant SET created_at = ?, last_used_at = ?, last_used_ip = '198.51.100.7', "
+                f"asked_from_ip = '198.51.100.7' WHERE client_id = (SELECT id {of_app})",
+                (str(now - timedelta(days=3)), str(now - timedelta(minutes=12)), self.claude.client_id),
+            ),
+            ("UPDATE ovauth_client SET blocked_at = ? WHERE client_id = ?", (str(now), self.blocked.client_id)),
+        )
 
     def _expired(self, page: Page) -> None:
         page.goto(self.claude.url())
@@ -269,6 +301,11 @@ class Site:
     def _entered_too_late(self, page: Page) -> None:
         code = self._code_of(self.claude)
         self._decide(code, "deny", self.server.operator_api_key)
+        self._entered(page, code)
+
+    def _entered_again(self, page: Page) -> None:
+        code = self._code_of(self.claude)
+        self._decide(code, "approve", self.server.operator_api_key)
         self._entered(page, code)
 
     def _too_many_codes(self, page: Page) -> None:

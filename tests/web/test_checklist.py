@@ -112,8 +112,8 @@ def test_whoever_reads_how_to_connect_writes_nothing_where_nobody_waits(web: Web
     for number in range(5):
         assert web.get(METADATA, REMOTE_ADDR=f"203.0.113.{number}").status_code == 200
     assert not Tally.objects.exists()
-    progress.watch(ip="127.0.0.1")
-    progress.watch(ip="127.0.0.1")
+    for _ in range(2):
+        progress.of(member_pk=alice.member.pk, ip="127.0.0.1", watch=True)
     for _ in range(3):
         web.get(METADATA)
     assert Tally.objects.get().count == 1
