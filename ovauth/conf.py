@@ -14,9 +14,12 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from ovauth import credentials
 from ovauth.roles import Role
-from ovauth.rules import client_documents, origin
+from ovauth.rules import client_documents, origin, scope_settings
 
 VERSION: Final = "0.1.0"
+
+LONGEST_SHOWN: Final = 100
+"""Characters of a wrong value that are repeated."""
 
 Network = IPv4Network | IPv6Network
 Seconds = Annotated[int, Field(ge=1)]
@@ -28,15 +31,19 @@ class Misconfigured(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """A scope as the operator configures it: its sentence for people, and the lowest role that may hold it."""
+    """A scope as the operator configures it: its sentence for people, and the lowest role that may hold it.
+
+    `chinese` is the sentence in Chinese; empty: as the catalogue has it, or else the sentence itself.
+    """
 
     name: str
     sentence: str
     lowest_role: Role
+    chinese: str = ""
 
 
 class Config(BaseSettings):
-    """One field for each setting of the contract, and the scopes."""
+    """One field for each setting."""
 
     model_config = SettingsConfigDict(
         env_prefix="OVAUTH_",
@@ -101,18 +108,20 @@ class Config(BaseSettings):
         pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$",
         description="import path `module:attribute` of the MCP server object served at `/mcp`",
     )
-
-    api_key: SecretStr | None = Field(None, exclude=True)
-    """Of the command `otp`: whose password it asks for."""
-    scopes: tuple[Scope, ...] = Field(
+    scopes: Annotated[tuple[Scope, ...], NoDecode] = Field(
         (
             Scope("mcp", "use its tools as you", Role.USER),
             Scope("fs", "read and write files through its tools", Role.USER),
             Scope("admin", "use its administrative tools", Role.ADMIN),
         ),
-        exclude=True,
+        description="one in each line: `name = what people read about it`, or `name (admin) = …` for a lowest role",
     )
-    default_scopes: tuple[str, ...] = Field(("mcp",), exclude=True)
+    default_scopes: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), validate_default=True, description="what a client gets that asks for nothing: names, separated by spaces"
+    )
+
+    api_key: SecretStr | None = Field(None, exclude=True)
+    """Of the command `otp`: whose password it asks for."""
 
     @field_validator("data_dir", mode="after")
     @classmethod
@@ -138,6 +147,22 @@ class Config(BaseSettings):
             if (why := client_documents.why_not_host(host)) is not None:
                 raise ValueError(f"write on, off, or a list of hosts; “{host}” is none: {why}")
         return hosts
+
+    @field_validator("scopes", mode="before")
+    @classmethod
+    def _scopes(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        written = scope_settings.read(value, roles=[role.label for role in Role], lowest=Role.USER.label)
+        return tuple(Scope(scope.name, scope.sentence, Role.named(scope.role), scope.chinese) for scope in written)
+
+    @field_validator("default_scopes", mode="before")
+    @classmethod
+    def _defaults(cls, value: Any, info: Any) -> Any:
+        known = [scope.name for scope in info.data.get("scopes", ())]  # none: what is wrong with those is said already
+        if not known:
+            return ()
+        return scope_settings.read_defaults(value, known=known) if isinstance(value, str) else value or (known[0],)
 
     @field_validator("public_base_url", "issuer", mode="after")
     @classmethod
@@ -193,9 +218,14 @@ def _sentence(error: Any) -> str:
     field = name if name in Config.model_fields else name.removeprefix("OVAUTH_").lower()
     shown = variable(field) if field in Config.model_fields else name
     # DATABASE_URL holds a password: its value is not repeated.
-    said = "its value" if shown == "DATABASE_URL" else f"“{error['input']}”"
+    said = "its value" if shown == "DATABASE_URL" else f"“{_shortened(error['input'])}”"
     why = str(error["msg"]).removeprefix("Value error, ").rstrip(".")
     return f"{shown}: {said} cannot be used: {why[:1].lower()}{why[1:]}."
+
+
+def _shortened(value: object) -> str:
+    text = " ".join(str(value).split())
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"
 
 
 def secret_keys(config: Config) -> tuple[list[str], bool]:

@@ -195,7 +195,7 @@ def _refuse_mistaken_guards(import_path: str, tools: list[Any]) -> None:
                 known = ", ".join(settings.OVAUTH.scope_names)
                 raise Misconfigured(
                     f"{VARIABLE}: in {import_path} the tool {tool.name} requires the scope {scope}, which nobody can have. "
-                    f"The scopes are {known}."
+                    f"The scopes are {known}; name it in OVAUTH_SCOPES."
                 )
 
 

@@ -6,6 +6,7 @@ from typing import Any, Final, Literal
 
 from django.conf import settings
 from django.http import HttpRequest
+from django.utils.translation import get_language
 
 from ovauth import tools
 from ovauth.flows import approval
@@ -141,9 +142,15 @@ def choices(request: HttpRequest, waiting: Waiting, acts_as: Caller | None, *, a
     held = acts_as.scopes if acts_as is not None else waiting.scopes
     ticked = request.POST.getlist("scope") if again else waiting.scopes
     return tuple(
-        Choice(name, sentence, allowed=name in held, ticked=name in ticked)
+        Choice(name, _in_words(name, sentence), allowed=name in held, ticked=name in ticked)
         for name, sentence in zip(waiting.scopes, waiting.sentences, strict=True)
     )
+
+
+def _in_words(name: str, sentence: str) -> str:
+    """The operator's own words in the reader's language, where there are some; else what the catalogue may translate."""
+    own = {scope.name: scope.chinese for scope in settings.OVAUTH.scopes}.get(name)
+    return own if own and (get_language() or "").startswith("zh") else sentence
 
 
 def chosen(request: HttpRequest, waiting: Waiting, acts_as: Caller) -> list[str] | None:

@@ -174,6 +174,18 @@ def test_a_taken_port_is_named_with_another_one_before_anything_is_created(data_
         ({"OVAUTH_MCP_SERVER": "no_such_module:app"}, "there is no module no_such_module"),
         ({"OVAUTH_PENDING_TTL": "soon"}, "OVAUTH_PENDING_TTL: “soon” cannot be used"),
         ({"OVAUTH_ISSUER": "http://ov.example"}, "OVAUTH_ISSUER: “http://ov.example” cannot be used"),
+        (
+            {"OVAUTH_SCOPES": "mcp = use it\n admin (boss) = more"},
+            "admin names the role “boss”; the roles are user, admin, root",
+        ),
+        (
+            {"OVAUTH_DEFAULT_SCOPES": "mcp notes"},
+            "OVAUTH_DEFAULT_SCOPES: “mcp notes” cannot be used: notes is no scope here",
+        ),
+        (
+            {"OVAUTH_SCOPES": "notes = read your notes"},
+            "requires the scope admin, which nobody can have. The scopes are notes;",
+        ),
         ({"DATABASE_URL": "postgres://u:the-password@127.0.0.1:1/x"}, "The database does not do its work"),
     ],
 )

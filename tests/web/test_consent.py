@@ -12,9 +12,11 @@ from mcp.server.mcpserver import MCPServer
 from mcp_types import ToolAnnotations
 
 from ovauth import tools
+from ovauth.conf import Scope
 from ovauth.flows import approval, blocking
 from ovauth.models import BlockedClient, Client, Grant, PendingAuthorization
 from ovauth.resource import loading
+from ovauth.roles import Role
 from ovauth.tools import Tool
 from tests.conftest import Person, begun, registered
 from tests.web.test_console import VERIFY, decide, shown_code, signed_in, text
@@ -70,6 +72,27 @@ def test_with_nothing_ticked_nothing_is_approved_and_the_page_says_so(
     assert boxes(page) == {"mcp": False, "fs": False}
     assert page.count(" autofocus") == 1
     assert PendingAuthorization.objects.get().decision == ""
+
+
+def test_the_operators_own_sentence_is_shown_and_in_chinese_where_there_is_one(
+    web: Web, alice: Person, configure: Callable[..., Any]
+) -> None:
+    configure(
+        scopes=(
+            Scope("mcp", "use its tools as you", Role.USER),
+            Scope("notes", "read your notes", Role.USER, "读取你的笔记"),
+            Scope("more", "do more", Role.USER),
+        )
+    )
+    pending = begun(registered(), scope="mcp notes more")
+    signed_in(web, alice)
+    english = text(web.get(page_of(pending)))
+    chinese = text(web.get(page_of(pending), headers={"Accept-Language": "zh-CN"}))
+    assert "read your notes" in english
+    assert "读取你的笔记" not in english
+    assert "读取你的笔记" in chinese
+    assert "use its tools as you" not in chinese  # ovauth's own words, which it translates by itself
+    assert "do more" in chinese
 
 
 def test_scopes_that_were_not_asked_for_are_ignored(web: Web, alice: Person) -> None:
