@@ -114,10 +114,14 @@ class Config(BaseSettings):
             Scope("fs", "read and write files through its tools", Role.USER),
             Scope("admin", "use its administrative tools", Role.ADMIN),
         ),
-        description="one in each line: `name = what people read about it`, or `name (admin) = …` for a lowest role",
+        description="the scopes, one in each line, each with what people read about it; see [below](#scopes)",
+        json_schema_extra={"shown": "`mcp`, `fs`, `admin`"},
     )
     default_scopes: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), validate_default=True, description="what a client gets that asks for nothing: names, separated by spaces"
+        (),
+        validate_default=True,
+        description="what a client gets that asks for nothing, separated by spaces",
+        json_schema_extra={"shown": "the first of `OVAUTH_SCOPES`"},
     )
 
     api_key: SecretStr | None = Field(None, exclude=True)

@@ -222,6 +222,7 @@ class Client(models.Model):
     created_at = models.DateTimeField()
     last_used_at = models.DateTimeField(null=True, editable=False)
     blocked_at = models.DateTimeField(null=True, editable=False)
+    approved_at = models.DateTimeField(null=True, editable=False, help_text="Since when the operator knows this client.")
     document_read_at = models.DateTimeField(null=True, editable=False, help_text="When its document was last good.")
     document_due_at = models.DateTimeField(null=True, editable=False, help_text="When its document is to be read again.")
     document_fault = models.CharField(max_length=300, blank=True, editable=False, help_text="Why its document ended it.")
@@ -258,6 +259,12 @@ class Grant(models.Model):
     asked_from_ip = models.CharField(max_length=45, blank=True, default="", db_default="")
     asked_by = models.CharField(
         max_length=300, blank=True, default="", db_default="", help_text="The User-Agent of whoever asked to connect."
+    )
+    browser_digest = models.BinaryField(
+        max_length=32,
+        null=True,
+        editable=False,
+        help_text="The browser that began: it tells installations of one app apart.",
     )
     api_key = models.ForeignKey(ApiKey, on_delete=models.CASCADE, null=True, related_name="grants")
     password_epoch = models.PositiveIntegerField(null=True)

@@ -116,13 +116,14 @@ class Clients(base.Page):
             {
                 "open": ("not blocked", lambda: Q(blocked_at=None)),
                 "blocked": ("blocked", lambda: Q(blocked_at__isnull=False)),
+                "approved": ("known here", lambda: Q(blocked_at=None, approved_at__isnull=False)),
             },
         ),
     )
     search_fields = ("name", "=client_id")
     search_help_text = "name, or client id in full"
     raw_id_fields = ("acts_as",)
-    actions = ("block", "unblock", "renew_secret")
+    actions = ("block", "unblock", "approve", "unapprove", "renew_secret")
 
     def has_delete_permission(self, request: HttpRequest, obj: Client | None = None) -> bool:
         return self.has_change_permission(request, obj)
@@ -169,7 +170,9 @@ class Clients(base.Page):
 
     @admin.display
     def state(self, client: Client) -> str:
-        return "may ask" if client.blocked_at is None else f"blocked since {client.blocked_at:%Y-%m-%d %H:%M}"
+        if client.blocked_at is not None:
+            return f"blocked since {client.blocked_at:%Y-%m-%d %H:%M}"
+        return "may ask" if client.approved_at is None else "may ask, known here"
 
     def save_model(self, request: HttpRequest, obj: Client, form: Any, change: bool) -> None:
         given = form.cleaned_data
@@ -267,6 +270,26 @@ class Clients(base.Page):
             done += 1
         counted = base.so_many(done, "client", "clients") or "nothing"
         self.message_user(request, f"{'Blocked' if blocked else 'Unblocked'} {counted}.")
+
+    @admin.action(description="Approve: tell people that you know these clients")
+    def approve(self, request: HttpRequest, queryset: QuerySet[Client]) -> None:
+        self._approve(request, queryset.filter(approved_at=None), approved=True)
+
+    @admin.action(description="Take the approval back: nothing that they hold ends")
+    def unapprove(self, request: HttpRequest, queryset: QuerySet[Client]) -> None:
+        self._approve(request, queryset.filter(approved_at__isnull=False), approved=False)
+
+    def _approve(self, request: HttpRequest, queryset: QuerySet[Client], *, approved: bool) -> None:
+        now = timezone.now()
+        done = 0
+        for client in list(queryset):
+            with transaction.atomic():
+                clients.approve(client, now, approved=approved)
+                base.note(request, "approve client" if approved else "take back approval of client", client)
+            done += 1
+        counted = base.so_many(done, "client", "clients") or "nothing"
+        told = "People who review their requests read that you know them" if approved else "They count as unverified again"
+        self.message_user(request, f"{'Approved' if approved else 'No longer approved:'} {counted}. {told}.")
 
     @admin.action(description="Renew the secret")
     def renew_secret(self, request: HttpRequest, queryset: QuerySet[Client]) -> HttpResponse | None:

@@ -8,7 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
 from ovauth.admin import base
-from ovauth.flows import revocation
+from ovauth.flows import connections, revocation
 from ovauth.models import AccessToken, AuthorizationCode, Grant, PendingAuthorization, RefreshToken
 from ovauth.rules import redirect_uris
 
@@ -33,7 +33,8 @@ class Grants(base.Look):
             "state",
             "state",
             {
-                "open": ("not ended", lambda: Q(revoked_at=None)),
+                "open": ("not ended", lambda: Q(revoked_at=None, taken_over=False)),
+                "earlier": ("not ended, behind a later one", lambda: Q(revoked_at=None, taken_over=True)),
                 "ended": ("ended", lambda: Q(revoked_at__isnull=False)),
             },
         ),
@@ -62,7 +63,8 @@ class Grants(base.Look):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Grant]:
         newest = RefreshToken.objects.filter(grant=OuterRef("pk"), consumed_at=None).order_by("-expires_at")
-        return super().get_queryset(request).annotate(until=Subquery(newest.values("expires_at")[:1]))
+        until = Subquery(newest.values("expires_at")[:1])
+        return super().get_queryset(request).annotate(until=until, taken_over=connections.taken_over())
 
     @admin.display(description="goes to")
     def destination(self, grant: Grant) -> str:
@@ -70,7 +72,11 @@ class Grants(base.Look):
 
     @admin.display
     def state(self, grant: Grant) -> str:
-        return grant.why_dead() or ("connected" if grant.connected_at else "approved")
+        if dead := grant.why_dead():
+            return dead
+        if grant.taken_over:  # type: ignore[attr-defined]  # annotated above
+            return "the same app signed in again since"
+        return "connected" if grant.connected_at else "approved"
 
     @admin.display(ordering="until")
     def expires(self, grant: Grant) -> Any:

@@ -77,6 +77,7 @@ def approve(
             scope=may.joined(granted),
             resource=found.resource,
             redirect_uri=found.redirect_uri,
+            browser_digest=found.browser_digest,
             api_key_id=authority.api_key_pk,
             password_epoch=authority.password_epoch,
             created_at=now,

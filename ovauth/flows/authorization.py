@@ -71,6 +71,7 @@ class Waiting:
     is_loopback: bool
     is_device: bool
     is_vouched: bool
+    is_approved: bool
     scopes: tuple[str, ...]
     sentences: tuple[str, ...]
     created_at: datetime
@@ -242,6 +243,7 @@ def see(pending: PendingAuthorization, *, with_code: bool = False) -> Waiting:
         destination=_destination(pending),
         is_loopback=redirect_uris.is_loopback(pending.redirect_uri),
         is_vouched=client_documents.vouches(pending.client.client_id, pending.redirect_uri),
+        is_approved=pending.client.approved_at is not None,
         is_device=pending.kind == PendingAuthorization.Kind.DEVICE,
         scopes=asked,
         sentences=tuple(sentences.get(name, name) for name in asked),

@@ -135,6 +135,8 @@ def _read_again(client: Client, now: datetime) -> None:
     else:
         facts = _facts(metadata)
         changed = bool(client.document_fault) or any(getattr(client, name) != fact for name, fact in facts.items())
+        if any(getattr(client, name) != facts[name] for name in ("name", "redirect_uris")):
+            facts["approved_at"] = None  # what the operator knew was another one
         with transaction.atomic(durable=True):
             _write(client, facts | _copy(now, fresh))
             if changed:

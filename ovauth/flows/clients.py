@@ -80,7 +80,10 @@ def update(*, client_id: str, registration_access_token: str, document: object) 
         # Locked, since every field is written: a block that came in between would be undone.
         client = _managed(client_id, registration_access_token, lock=True)
         _refuse_another_secret(client, document)
+        before = (client.name, client.redirect_uris)
         secret = _write(client, metadata)
+        if (client.name, client.redirect_uris) != before:
+            client.approved_at = None  # what the operator knew was another one
         client.save(force_update=True)
         audit.record("client.updated", now=now, client=client)
     return _told(client, client_secret=secret)
@@ -194,6 +197,15 @@ def block(client: Client, now: datetime, *, blocked: bool) -> None:
     """Blocks the client, so that nothing it holds works any more, or lets it in again. For use inside a transaction."""
     Client.objects.filter(pk=client.pk).update(blocked_at=now if blocked else None)
     audit.record("client.blocked" if blocked else "client.unblocked", now=now, client=client)
+
+
+def approve(client: Client, now: datetime, *, approved: bool) -> None:
+    """Notes that the operator knows this client, or no longer does; people who review its requests are told so.
+
+    It opens nothing by itself: every connection is still somebody's decision. For use inside a transaction.
+    """
+    Client.objects.filter(pk=client.pk).update(approved_at=now if approved else None)
+    audit.record("client.approved" if approved else "client.unapproved", now=now, client=client)
 
 
 def named(*, client_id: str) -> Client | None:

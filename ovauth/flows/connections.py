@@ -1,26 +1,40 @@
-"""The connections of a member, or of an account: which apps can act as whom, and the end of one."""
+"""The connections of a member, or of an account: which apps can act as whom, and the end of one.
 
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+A connection is one installation of an app, however often it was approved: an app that asks for more (step-up), or signs in
+again, leaves its earlier grant behind. That one is not ended, since the app may give up half-way, or have processes that
+still hold its tokens; it runs out by itself, and until then stands behind the later one. A client that registered itself is
+one installation. A `client_id` that many installations share (a document's, an operator's) is told apart by the browser
+that began.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from django.conf import settings
 from django.db import transaction
-from django.db.models import Max, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Exists, Max, OuterRef, Q, QuerySet, Subquery
 from django.utils import timezone
 
 from ovauth.errors import NotFound
 from ovauth.flows import revocation
 from ovauth.flows.revocation import Ended
-from ovauth.models import AccessToken, Grant, RefreshToken
+from ovauth.models import AccessToken, ClientOrigin, Grant, PendingAuthorization, RefreshToken
 from ovauth.rules import display_text, redirect_uris
 
 IDLE: Final = timedelta(days=30)
 """Unused for that long, a connection is marked: it may be forgotten."""
 
+NEVER: Final = datetime.min.replace(tzinfo=UTC)
+ENDED_ALREADY: Final = "This connection had ended already."
+
+Installation = tuple[int, int, str, bytes | Grant | PendingAuthorization]
+
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """One approval that still opens something, as its owner may see it.
+    """What one installation may still do, as its owner may see it; `pk` and `created_at` are of its last approval.
 
     `asked_from_ip` and `asked_by` (a User-Agent) are of the browser or device that asked for it; `ends_at` is when it ends
     of itself, unless it is used. One that is blocked opens nothing until an operator unblocks its app.
@@ -53,8 +67,34 @@ def of_others(*, account: str, member_pk: int) -> list[Connection]:
     return _living(Q(member__account__name=account) & ~Q(member=member_pk))
 
 
+def earlier(*, member_pk: int, pending_id: str) -> Connection | None:
+    """The member's connection whose place an approval of this waiting request would take."""
+    now = timezone.now()
+    pending = PendingAuthorization.objects.select_related("client").filter(public_id=pending_id).first()
+    if pending is None:
+        return None
+    asking = _installation(pending, member_pk)
+    found = [grant for grant in _grants(Q(member=member_pk, client=pending.client), now) if _key(grant) == asking]
+    return _of_one(found, now) if found else None
+
+
+def taken_over() -> Exists:
+    """For a query over grants: whether a later one of the same installation stands in front."""
+    same = {name: OuterRef(name) for name in ("client", "member", "resource")}
+    later = Grant.objects.filter(**same, pk__gt=OuterRef("pk"), revoked_at=None, connected_at__isnull=False)
+    return Exists(later.filter(Q(client__origin=ClientOrigin.REGISTERED) | Q(browser_digest=OuterRef("browser_digest"))))
+
+
 def _living(whose: Q) -> list[Connection]:
     now = timezone.now()
+    found: dict[Installation, list[Grant]] = {}
+    for grant in _grants(whose, now):
+        found.setdefault(_key(grant), []).append(grant)
+    return [_of_one(grants, now) for grants in found.values()]
+
+
+def _grants(whose: Q, now: datetime) -> list[Grant]:
+    """Every grant under which a token works, or would if its client were not blocked; newest first."""
     grants = (
         Grant.objects.filter(whose, revoked_at=None)
         .annotate(
@@ -62,10 +102,42 @@ def _living(whose: Q) -> list[Connection]:
             refresh_until=_latest(RefreshToken.objects.filter(expires_at__gt=now, consumed_at=None)),
         )
         .filter(Q(access_until__isnull=False) | Q(refresh_until__isnull=False))
-        .select_related("client", "member", "api_key")
+        .select_related("client", "member__account", "api_key")
         .order_by("-created_at", "-pk")
     )
-    return [_told(grant, now) for grant in grants if grant.client.blocked_at or grant.why_dead() is None]
+    return [grant for grant in grants if grant.client.blocked_at or grant.why_dead() is None]
+
+
+def _key(grant: Grant) -> Installation:
+    return _installation(grant, grant.member_id)
+
+
+def _installation(of: Grant | PendingAuthorization, member_pk: int) -> Installation:
+    """What is equal for two approvals of the same installation for the same member."""
+    if of.client.origin == ClientOrigin.REGISTERED:
+        return member_pk, of.client_id, of.resource, b""
+    # Without a browser, on a device, nothing tells them apart: then each stands alone.
+    return member_pk, of.client_id, of.resource, bytes(of.browser_digest) if of.browser_digest else of
+
+
+def _of_one(grants: list[Grant], now: datetime) -> Connection:
+    """The grants of one installation, newest first: it may do what any of them allows."""
+    told = [_told(grant, now) for grant in grants]
+    last = max(told, key=lambda one: one.last_used_at or NEVER)
+    return replace(
+        told[0],
+        scopes=_in_order(name for one in told for name in one.scopes),
+        last_used_at=last.last_used_at,
+        last_used_ip=last.last_used_ip,
+        ends_at=max((one.ends_at for one in told if one.ends_at), default=None),
+        is_idle=all(one.is_idle for one in told),
+    )
+
+
+def _in_order(names: Iterable[str]) -> tuple[str, ...]:
+    """Each once, as the operator ordered them; what is no longer configured comes last."""
+    known = {name: place for place, name in enumerate(settings.OVAUTH.scope_names)}
+    return tuple(sorted(dict.fromkeys(names), key=lambda name: known.get(name, len(known))))
 
 
 def _latest(tokens: QuerySet[Any]) -> Subquery:
@@ -85,12 +157,20 @@ def disconnect_in_account(*, account: str, grant_pk: int) -> tuple[Connection, E
 
 
 def _disconnect(whose: Q, grant_pk: int, *, because: str) -> tuple[Connection, Ended]:
+    """Ends the grant, and the earlier ones that stand behind it."""
     now = timezone.now()
     with transaction.atomic():
         grant = Grant.objects.select_related("client", "member__account").filter(whose, pk=grant_pk).first()
-        working = revocation.living(Grant.objects.filter(pk=grant_pk, revoked_at=None), now)
-        if grant is None or not revocation.end_grant(grant, now, because=because):
-            raise NotFound("This connection had ended already.")
+        if grant is None:
+            raise NotFound(ENDED_ALREADY)
+        theirs = _grants(Q(member=grant.member_id, client=grant.client_id), now)
+        together = [each for each in theirs if _key(each) == _key(grant)]
+        ending = {grant.pk, *(each.pk for each in together)}
+        working = revocation.living(Grant.objects.filter(pk__in=ending, revoked_at=None), now)
+        if not revocation.end_grant(grant, now, because=because):
+            raise NotFound(ENDED_ALREADY)
+        for each in together:
+            revocation.end_grant(each, now, because=because)
     return _told(grant, now), working
 
 

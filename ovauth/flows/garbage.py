@@ -58,8 +58,10 @@ def collect() -> dict[str, int]:
             Q(last_used_at=None, created_at__lte=now - CLIENT_NEVER_USED) | Q(last_used_at__lte=now - CLIENT_UNUSED),
             ~Exists(Grant.objects.filter(client=OuterRef("pk"))),
             ~Exists(PendingAuthorization.objects.filter(client=OuterRef("pk"))),
-            # one that is described by a document would come back unblocked
+            # one that is described by a document would come back unblocked, or unknown
             ~Exists(BlockedClient.objects.filter(client=OuterRef("pk"))),
+            ~Q(origin=ClientOrigin.DOCUMENT, blocked_at__isnull=False),
+            approved_at=None,
             origin__in=(ClientOrigin.REGISTERED, ClientOrigin.DOCUMENT),
         ),
     }

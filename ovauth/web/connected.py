@@ -26,7 +26,7 @@ def rows(found: Iterable[Connection]) -> list[Row]:
         Row(
             connection,
             review.browser_name(connection.asked_by),
-            tuple(sentences.get(name, name) for name in connection.scopes),
+            tuple(review.in_words(name, sentences.get(name, name)) for name in connection.scopes),
             review.named_tools(connection.scopes),
         )
         for connection in found

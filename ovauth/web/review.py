@@ -1,7 +1,7 @@
 """What a person should know before deciding: who asks, where the answer goes, and what is odd about it."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from django.conf import settings
@@ -9,8 +9,9 @@ from django.http import HttpRequest
 from django.utils.translation import get_language
 
 from ovauth import tools
-from ovauth.flows import approval
+from ovauth.flows import approval, connections
 from ovauth.flows.authorization import Waiting
+from ovauth.flows.connections import Connection
 from ovauth.rules import display_text, known_apps, networks, web_address
 from ovauth.web.callers import Caller
 
@@ -75,6 +76,8 @@ class Choice:
     sentence: str
     allowed: bool
     ticked: bool
+    new: bool = False
+    """The app is connected already, and this was not among what it may do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +92,13 @@ def context(
     request: HttpRequest, review: Review, acts_as: Caller | None, *, fault: str = "", doubt: Doubt | None = None
 ) -> dict[str, Any]:
     """What `_review.html` wants. `acts_as` is who would be acted for, when somebody may decide."""
+    earlier = _earlier(review.waiting, acts_as)
     offered = choices(request, review.waiting, acts_as, again=doubt is not None)
+    if earlier is not None:
+        offered = tuple(replace(choice, new=choice.name not in earlier.scopes) for choice in offered)
     return {
+        "earlier": earlier,
+        "anything_new": any(choice.new and choice.allowed for choice in offered),
         "review": review,
         "acts_as": acts_as,
         "choices": offered,
@@ -103,6 +111,12 @@ def context(
         "browser_name": browser_name(review.waiting.user_agent),
         "idle_days": max(1, settings.OVAUTH.refresh_token_ttl // 86400),
     }
+
+
+def _earlier(waiting: Waiting, acts_as: Caller | None) -> Connection | None:
+    if acts_as is None or acts_as.authority is None:
+        return None
+    return connections.earlier(member_pk=acts_as.authority.member_pk, pending_id=waiting.pending_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,12 +156,12 @@ def choices(request: HttpRequest, waiting: Waiting, acts_as: Caller | None, *, a
     held = acts_as.scopes if acts_as is not None else waiting.scopes
     ticked = request.POST.getlist("scope") if again else waiting.scopes
     return tuple(
-        Choice(name, _in_words(name, sentence), allowed=name in held, ticked=name in ticked)
+        Choice(name, in_words(name, sentence), allowed=name in held, ticked=name in ticked)
         for name, sentence in zip(waiting.scopes, waiting.sentences, strict=True)
     )
 
 
-def _in_words(name: str, sentence: str) -> str:
+def in_words(name: str, sentence: str) -> str:
     """The operator's own words in the reader's language, where there are some; else what the catalogue may translate."""
     own = {scope.name: scope.chinese for scope in settings.OVAUTH.scopes}.get(name)
     return own if own and (get_language() or "").startswith("zh") else sentence

@@ -3,10 +3,19 @@
 from collections.abc import Callable
 
 import pytest
+from django.utils import timezone
 
 from ovauth.errors import InvalidGrant
 from ovauth.flows import approval, clients, garbage, one_time_password, refresh_token
-from ovauth.models import AccessToken, AuthorizationCode, Client, Grant, PendingAuthorization, RefreshToken
+from ovauth.models import (
+    AccessToken,
+    AuthorizationCode,
+    Client,
+    ClientOrigin,
+    Grant,
+    PendingAuthorization,
+    RefreshToken,
+)
 from tests.conftest import ISSUER, Person, approved, begun, connected, redeemed, registered, works
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("clock")]
@@ -70,6 +79,19 @@ def test_a_client_that_was_never_used_goes_after_a_day_unless_an_operator_made_i
     clock(1)
     assert garbage.collect()["clients"] == 1
     assert [client.name for client in Client.objects.all()] == ["Made"]
+
+
+def test_what_an_operator_said_of_a_client_outlives_its_disuse(client_app: Client, clock: Clock) -> None:
+    """A document comes back whenever its client does: it must not come back unblocked, or unknown."""
+    now = timezone.now()
+    blocked, known, neither = (registered() for _ in range(3))
+    Client.objects.filter(pk__in=(blocked.pk, neither.pk)).update(origin=ClientOrigin.DOCUMENT)
+    Client.objects.filter(pk=blocked.pk).update(blocked_at=now)
+    Client.objects.filter(pk=known.pk).update(approved_at=now)
+    Client.objects.filter(pk=client_app.pk).update(blocked_at=now)  # registered by itself: its id never comes back
+    clock(100 * DAY)
+    assert garbage.collect()["clients"] == 2
+    assert set(Client.objects.all()) == {blocked, known}
 
 
 def test_a_client_with_a_living_grant_or_a_waiting_request_stays(

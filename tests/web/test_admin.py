@@ -284,6 +284,28 @@ def test_a_blocked_client_is_refused_until_it_is_unblocked(admin: Browser, clien
     assert works(token)
 
 
+def test_a_client_is_known_here_until_that_is_taken_back_or_it_becomes_another(admin: Browser, bob: Person) -> None:
+    made = clients.register(document={"client_name": "Notes", "redirect_uris": [CALLBACK]})
+    row = Client.objects.get(client_id=made.client_id)
+    token = connected(row, bob.by_key).access_token
+
+    def known() -> bool:
+        return "may ask, known here" in admin.get(reverse("admin:ovauth_client_changelist")).content.decode()
+
+    submit(admin, "client", "approve", row)
+    assert known()
+    submit(admin, "client", "unapprove", row)
+    assert not known()
+    assert works(token)
+    submit(admin, "client", "approve", row)
+    management = {"client_id": made.client_id, "registration_access_token": made.registration_access_token or ""}
+    clients.update(**management, document={"client_name": "Notes", "redirect_uris": [CALLBACK], "software_version": "2"})
+    assert known()
+    clients.update(**management, document={"client_name": "Your bank", "redirect_uris": [CALLBACK]})
+    assert not known()
+    assert set(AuditEvent.objects.values_list("event", flat=True)) >= {"client.approved", "client.unapproved"}
+
+
 def test_deleting_a_client_ends_everything_that_it_held(admin: Browser, client_app: Client, bob: Person) -> None:
     token = connected(client_app, bob.by_key).access_token
     url = reverse("admin:ovauth_client_delete", args=[client_app.pk])
@@ -295,6 +317,20 @@ def test_deleting_a_client_ends_everything_that_it_held(admin: Browser, client_a
 
 
 # ------------------------------------------------------------------ connections
+
+
+def test_an_earlier_grant_of_the_same_app_stands_behind_the_later_one(
+    admin: Browser, client_app: Client, bob: Person
+) -> None:
+    for scope in ("mcp", "mcp fs"):
+        connected(client_app, bob.by_key, scope=scope)
+
+    def listed(state: str) -> str:
+        page = admin.get(reverse("admin:ovauth_grant_changelist"), {"state": state}).content.decode()
+        return " ".join(re.findall(r'<td class="field-(?:scope|state)">([^<]*)</td>', page))
+
+    assert listed("open") == "mcp fs connected"
+    assert listed("earlier") == "mcp the same app signed in again since"
 
 
 def test_revoking_a_grant_counts_asks_and_ends_it(admin: Browser, client_app: Client, bob: Person) -> None:

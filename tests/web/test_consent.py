@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from django.test import Client as Web
 from django.urls import reverse
+from django.utils import timezone
 from fastmcp import FastMCP
 from mcp.server.mcpserver import MCPServer
 from mcp_types import ToolAnnotations
@@ -18,7 +19,7 @@ from ovauth.models import BlockedClient, Client, Grant, PendingAuthorization
 from ovauth.resource import loading
 from ovauth.roles import Role
 from ovauth.tools import Tool
-from tests.conftest import Person, begun, registered
+from tests.conftest import Person, begun, connected, registered
 from tests.web.test_console import VERIFY, decide, shown_code, signed_in, text
 
 pytestmark = pytest.mark.django_db
@@ -93,6 +94,38 @@ def test_the_operators_own_sentence_is_shown_and_in_chinese_where_there_is_one(
     assert "读取你的笔记" in chinese
     assert "use its tools as you" not in chinese  # ovauth's own words, which it translates by itself
     assert "do more" in chinese
+
+
+def test_an_app_that_is_connected_already_says_so_and_what_is_new(web: Web, alice: Person, bob: Person) -> None:
+    app = registered()
+    connected(app, alice.by_session, scope="mcp")
+    pending = begun(app, scope="mcp fs")
+    asked_by_alice = text(signed_in(web, alice).get(page_of(pending)))
+    assert "<dt>Connected already</dt><dd>Since" in asked_by_alice
+    assert "It asks for more than before." in asked_by_alice
+    assert re.findall(r"<span>([^<]*) <span class=\"tag\">new</span>", asked_by_alice) == [
+        "read and write files through its tools"
+    ]
+    web.logout()
+    web.cookies["ovauth_browser"] = "browser"
+    asked_by_bob = text(signed_in(web, bob).get(page_of(pending)))
+    assert "Connected already" not in asked_by_bob
+    assert ">new<" not in asked_by_bob
+    web.logout()
+    web.cookies["ovauth_browser"] = "browser"
+    again = text(signed_in(web, alice).get(page_of(begun(app, scope="mcp"))))
+    assert "It asks for nothing new." in again
+    assert ">new<" not in again
+
+
+def test_a_client_that_the_operator_knows_is_marked(web: Web, alice: Person) -> None:
+    app = registered()
+    signed_in(web, alice)
+    assert "not verified" in text(web.get(page_of(begun(app))))
+    Client.objects.update(approved_at=timezone.now())
+    page = text(web.get(page_of(begun(app))))
+    assert "known to the operator here" in page
+    assert "not verified" not in page
 
 
 def test_scopes_that_were_not_asked_for_are_ignored(web: Web, alice: Person) -> None:
