@@ -60,8 +60,12 @@ SELECT a.name, m.name, m.role, NULL, NULL, NULL, m.id, k.id, NULL, NULL,
 """
 
 
-_STAMP_GRANT: Final = "UPDATE ovauth_grant SET last_used_at = %s, last_used_ip = %s WHERE id = %s"
-_STAMP_API_KEY: Final = "UPDATE ovauth_apikey SET last_used_at = %s WHERE id = %s"
+_STAMP_GRANT: Final = """
+UPDATE ovauth_grant SET last_used_at = %s, last_used_ip = %s WHERE id = %s AND (last_used_at IS NULL OR last_used_at < %s)
+"""
+_STAMP_API_KEY: Final = """
+UPDATE ovauth_apikey SET last_used_at = %s WHERE id = %s AND (last_used_at IS NULL OR last_used_at < %s)
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +73,8 @@ class Identity:
     """Who calls. `client_id` and `client_name` are None for an API key.
 
     `scopes` are those of the token; an API key holds every scope that its owner's role may have. `first_call` is true for
-    the first request of a connection. What ends in `_pk` is for inside.
+    the first request of a connection, `first_use_of_key` for the first that an API key was sent with. What ends in `_pk`
+    is for inside.
     """
 
     account_id: str
@@ -83,6 +88,7 @@ class Identity:
     grant_pk: int | None
     client_redirect_uris: str | None
     first_call: bool
+    first_use_of_key: bool
 
     @property
     def from_oauth(self) -> bool:
@@ -112,8 +118,8 @@ def identify(secret: str, *, resource: str, ip: str = "") -> Identity:
     if row is None:
         raise InvalidToken
     account, user, role, scope, client_id, client_name, member, key, grant, redirect_uris, first, is_stale = row
-    if first or is_stale:
-        _stamp(key, grant, now, ip)
+    # Of several that come first at the same time, one is the first.
+    first = bool((first or is_stale) and _stamp(key, grant, now, stale, ip) and first)
     lowest_roles = settings.OVAUTH.lowest_roles
     held = scope.split() if scope is not None else [name for name, lowest in lowest_roles.items() if lowest <= role]
     return Identity(
@@ -127,7 +133,8 @@ def identify(secret: str, *, resource: str, ip: str = "") -> Identity:
         api_key_pk=key,
         grant_pk=grant,
         client_redirect_uris=redirect_uris,
-        first_call=bool(first) and grant is not None,
+        first_call=first and grant is not None,
+        first_use_of_key=first and key is not None,
     )
 
 
@@ -149,16 +156,19 @@ def _fetch(sql: str, parameters: Sequence[Any]) -> tuple[Any, ...] | None:
         return row
 
 
-def _stamp(key: int | None, grant: int | None, now: datetime, ip: str) -> None:
+def _stamp(key: int | None, grant: int | None, now: datetime, stale: Any, ip: str) -> bool:
+    """Notes the use; whether it was for this caller to do."""
     try:
         with connection.cursor() as cursor, _impatient(cursor):
             if grant is not None:
-                cursor.execute(_STAMP_GRANT, (_moment(now), ip, grant))
+                cursor.execute(_STAMP_GRANT, (_moment(now), ip, grant, stale))
             else:
-                cursor.execute(_STAMP_API_KEY, (_moment(now), key))
+                cursor.execute(_STAMP_API_KEY, (_moment(now), key, stale))
+            return bool(cursor.rowcount)
     except DatabaseError:
         # A request that may be answered is answered, even while nobody can write.
         log.warning("“last used” could not be written", exc_info=True)
+        return False
 
 
 @contextmanager

@@ -3,11 +3,13 @@
 The only reader of the environment. Everybody else asks `django.conf.settings.OVAUTH`, which holds the Config.
 """
 
+import json
 import os
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -103,6 +105,7 @@ class Config(BaseSettings):
         description="clients whose id is the URL of a document that describes them: all (`on`), none (`off`), or those on "
         "the hosts of a comma-separated list; see [below](#clients-described-by-a-document)",
     )
+    audit_days: Annotated[int, Field(ge=1)] = Field(400, description="days that audit events are kept")
     mcp_server: str = Field(
         "ovauth.resource.example:server",
         pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$",
@@ -207,6 +210,14 @@ SETTINGS: Final = {name: field for name, field in Config.model_fields.items() if
 def variable(name: str) -> str:
     """The environment variable of a field of Config."""
     return str(Config.model_fields[name].validation_alias or f"OVAUTH_{name.upper()}")
+
+
+def fingerprint(config: Config) -> str:
+    """A short hash of the settings in effect: two servers that say the same have the same. No secret is in it."""
+    told = config.model_dump(mode="json", include=set(SETTINGS) - {"database_url"})
+    if config.database_url:
+        told["database"] = urlsplit(config.database_url).hostname
+    return credentials.digest(json.dumps(told, sort_keys=True)).hex()[:16]
 
 
 def load() -> Config:

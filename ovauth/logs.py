@@ -70,11 +70,14 @@ def sentence(told: dict[str, Any]) -> str:
     """One event in words, or nothing for an event that is no part of the story."""
     client, actor = told.get("client_name", ""), told.get("actor", "")
     detail = told.get("detail", {})
+    whose = detail.get("user", actor)
     match told.get("event"):
         case "client.registered":
             what, rest = "registered", client
         case "authorization.requested":
             what, rest = "asked for access", f"{client} → {detail.get('destination', '')}"
+        case "device.requested":
+            what, rest = "asked for access", f"{client} on a device"
         case "authorization.approved":
             what, rest = "approved", f"{client} by {actor}"
         case "authorization.denied":
@@ -89,12 +92,12 @@ def sentence(told: dict[str, Any]) -> str:
         case "token.reuse_detected":
             what, rest = (
                 "replay",
-                f"{client}: a used refresh token came again; everything of {actor} was ended",
+                f"{client}: a used refresh token came again; everything of {whose} was ended",
             )
-        case "grant.ended":
-            what, rest = "ended", f"{client} for {actor}, {detail.get('because', '')}"
+        case "grant.disconnected":
+            what, rest = "ended", f"{client} for {whose}, {told.get('reason', '')}"
         case "api_key.rotated":
-            what, rest = "key rotated", actor
+            what, rest = "key rotated", whose
         case _:
             return ""
     return f"{what:<16}  {rest}"

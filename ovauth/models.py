@@ -474,16 +474,26 @@ class Tally(models.Model):
 
 
 class AuditEvent(models.Model):
-    """What happened, who did it, to whom. Append-only; names are copied, so deleting a row elsewhere keeps the story."""
+    """What happened, who did it, to whom. Append-only; names are copied, so deleting a row elsewhere keeps the story.
+
+    What came later has its default in the database too: an older program that still serves beside a newer one can write.
+    """
 
     at = models.DateTimeField(db_index=True)
     event = models.CharField(max_length=40)
+    actor_kind = models.CharField(max_length=12, blank=True, db_default="", help_text="Through what the actor acted.")
     actor = models.CharField(max_length=129, blank=True)
     account = models.CharField(max_length=64, blank=True)
     client_id = models.CharField(max_length=255, blank=True)
     grant_id = models.BigIntegerField(null=True)
     ip = models.CharField(max_length=45, blank=True)
-    request_id = models.CharField(max_length=36, blank=True)
+    browser = models.CharField(max_length=40, blank=True, db_default="")
+    outcome = models.CharField(max_length=7, blank=True, db_default="")
+    reason = models.CharField(max_length=200, blank=True, db_default="")
+    request_id = models.CharField(max_length=64, blank=True)
+    credential = models.CharField(
+        max_length=8, blank=True, db_default="", help_text="The first eight characters of the hash of the credential."
+    )
     detail = models.JSONField(default=dict)
 
     class Meta:
@@ -491,6 +501,19 @@ class AuditEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.at:%Y-%m-%d %H:%M:%S} {self.event}"
+
+
+class Lease(models.Model):
+    """Whose turn it is to keep house: one worker of all machines at a time, and none before it is due."""
+
+    name = models.CharField(max_length=40, unique=True)
+    holder = models.CharField(max_length=64, blank=True)
+    expires_at = models.DateTimeField()
+    due_at = models.DateTimeField()
+    done_at = models.DateTimeField(null=True, help_text="When the work was last done to its end.")
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.holder or 'nobody'}"
 
 
 class DatabaseMark(models.Model):

@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 TABLE: dict[str, tuple[set[str], set[str]]] = {
     "errors": (set(), {"django", "ninja"}),
     "roles": (set(), {"django", "ninja"}),
+    "provenance": (set(), {"django", "ninja"}),
     "logs": (set(), {"django", "ninja"}),
     "threads": (set(), {"django", "ninja"}),
     "tools": (set(), {"django", "ninja"}),
@@ -33,7 +34,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     # reader or two: a client that is described by a document is a client, a one-time password stands for a decision or a
     # sign-in, and a client that is blocked is not approved.
     "flows": (
-        {"models", "credentials", "rules", "errors", "roles"}
+        {"models", "credentials", "rules", "errors", "roles", "provenance"}
         | {f"flows.{shared}" for shared in ("issuance", "revocation", "audit", "authority", "limits", "authorization")}
         | {
             "flows.one_time_password",
@@ -54,6 +55,8 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
             "errors",
             "roles",
             "logs",
+            "metrics",
+            "provenance",
             "request_body",
             "threads",
             "tools",
@@ -64,16 +67,31 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     ),
     # The adapter for the mcp package's own routes is to them what `web` is to ours.
     "resource.sdk": ({"bearer", "errors", "flows", "rules", "threads", "resource"}, {"ninja", "django.http", "django.db"}),
-    # The gate reads an Authorization header as the web does: by wire.
+    # The gate reads an Authorization header as the web does: by wire. That a key was used for the first time is told by
+    # whoever recognised it.
     "resource": (
-        {"bearer", "rules", "errors", "conf", "wire", "request_body", "threads", "tools", "resource"},
+        {
+            "flows.api_keys",
+            "logs",
+            "metrics",
+            "provenance",
+            "bearer",
+            "rules",
+            "errors",
+            "conf",
+            "wire",
+            "request_body",
+            "threads",
+            "tools",
+            "resource",
+        },
         {"ninja", "django.http"},
     ),
     "templatetags": (set(), {"ninja", "django.db", "django.http"}),
     "admin": ({"admin", "flows", "models", "conf", "rules", "roles", "errors"}, {"ninja"}),
-    "admin_site": (set(), {"ninja"}),
+    "admin_site": ({"provenance"}, {"ninja"}),
     "management": (
-        {"management", "flows", "models", "conf", "rules", "roles", "errors", "resource.loading"},
+        {"management", "flows", "models", "conf", "rules", "roles", "errors", "provenance", "resource.loading"},
         {"ninja"},
     ),
     "checks": ({"flows", "models", "conf", "rules"}, {"ninja", "django.http"}),

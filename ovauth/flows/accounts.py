@@ -59,8 +59,9 @@ def create_user(*, account: str, name: str, role: Role, password: str | None = N
                 member.save(force_insert=True)
         except IntegrityError:  # somebody else did so just now
             raise Conflict(f"The account {account} has a user {name} already.") from None
-        key = _new_key(member, now)
+        key, digest = _new_key(member, now)
         audit.record("user.created", now=now, member=member, role=role.label)
+        audit.record("api_key.created", now=now, member=member, credential=digest)
     return NewMember(account, name, role.label, key, member.sign_in_name)
 
 
@@ -100,8 +101,8 @@ def rotate_api_key(*, account: str, name: str) -> tuple[str, Ended]:
         member = _member(account, name)
         ApiKey.objects.filter(member=member, revoked_at=None).update(revoked_at=now)
         ended = revocation.end_authorized_by_keys(member, now, because="API key rotated")
-        key = _new_key(member, now)
-        audit.record("api_key.rotated", now=now, member=member)
+        key, digest = _new_key(member, now)
+        audit.record("api_key.rotated", now=now, member=member, credential=digest)
     return key, ended
 
 
@@ -113,7 +114,7 @@ def revoke_api_key(*, key_pk: int) -> Ended | None:
             return None
         key = ApiKey.objects.select_related("member__account").get(pk=key_pk)
         ended = revocation.end_authorized_by_key(key, now, because="API key revoked")
-        audit.record("api_key.revoked", now=now, member=key.member, last_four=key.last_four)
+        audit.record("api_key.revoked", now=now, member=key.member, credential=key.digest, last_four=key.last_four)
     return ended
 
 
@@ -163,7 +164,9 @@ def _member(account: str, name: str) -> Member:
     return member
 
 
-def _new_key(member: Member, now: datetime) -> str:
+def _new_key(member: Member, now: datetime) -> tuple[str, bytes]:
+    """The key in clear, and its digest."""
     plain = credentials.mint(Kind.API_KEY)
-    ApiKey.objects.create(member=member, digest=credentials.digest(plain), last_four=plain[-4:], created_at=now)
-    return plain
+    digest = credentials.digest(plain)
+    ApiKey.objects.create(member=member, digest=digest, last_four=plain[-4:], created_at=now)
+    return plain, digest

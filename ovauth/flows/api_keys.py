@@ -3,7 +3,11 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from django.utils import timezone
+
+from ovauth.flows import audit
 from ovauth.models import ApiKey
+from ovauth.provenance import Actor
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,3 +24,9 @@ def living(*, member_pk: int) -> list[ShownKey]:
     """The member's working keys, newest first."""
     keys = ApiKey.objects.filter(member=member_pk, revoked_at=None).order_by("-created_at", "-pk")
     return [ShownKey(key.pk, str(key), key.created_at, key.last_used_at) for key in keys]
+
+
+def used_first(*, key_pk: int) -> None:
+    """Tells that this key was used for the first time: whoever recognised it saw that (`bearer.Identity`)."""
+    key = ApiKey.objects.select_related("member__account").get(pk=key_pk)
+    audit.record("api_key.used_first_time", now=timezone.now(), by=Actor.API_KEY, member=key.member, credential=key.digest)

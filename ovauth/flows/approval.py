@@ -6,7 +6,7 @@ Whoever decides does so by an Authority: an API key, a console session, or a one
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 
 from django.conf import settings
 from django.db import transaction
@@ -17,12 +17,16 @@ from ovauth.errors import Conflict, Forbidden, Gone, InvalidRequest, NotFound
 from ovauth.flows import audit, authorization, blocking, limits, one_time_password
 from ovauth.flows.authority import Authority
 from ovauth.flows.authorization import Waiting
-from ovauth.models import Grant, PendingAuthorization
+from ovauth.models import Grant, Member, PendingAuthorization
+from ovauth.provenance import Actor
 from ovauth.rules import display_text
 from ovauth.rules import scopes as may
 from ovauth.rules.networks import household
 
 Decision = PendingAuthorization.Decision
+Via = Literal["button", "code", "api"]
+"""Where a person decided: on the code page, by typing its code in the console, or through the API. A device has one way."""
+
 BLOCKED = "This app is blocked, since its request was not started by anybody here. The operator can unblock it."
 NOTHING_CHOSEN = "Leave at least one of the permissions ticked, or choose Deny."
 NO_SUCH_CODE = "No request is waiting for this code. Codes last ten minutes."
@@ -51,6 +55,7 @@ def approve(
     pending_id: str | None = None,
     scopes: Sequence[str] | None = None,
     ip: str = "",
+    via: Via = "api",
 ) -> Decided:
     """Lets the client act for the authority's member, with the role that the member has now.
 
@@ -86,18 +91,22 @@ def approve(
         )
         until = now + timedelta(seconds=settings.OVAUTH.auth_code_ttl)
         _decide(found, now, decision=Decision.APPROVED, grant=grant, expires_at=until)
-        audit.record("authorization.approved", now=now, member=member, client=found.client, grant=grant)
+        told = _way(found, via, now) | {"by": authority.kind, "member": member, "client": found.client, "grant": grant}
+        audit.record("authorization.approved", now=now, **told)
     return _decided("approved", found)
 
 
-def deny(*, authority: Authority, code: str | None = None, pending_id: str | None = None, ip: str = "") -> Decided:
+def deny(
+    *, authority: Authority, code: str | None = None, pending_id: str | None = None, ip: str = "", via: Via = "api"
+) -> Decided:
     """Refuses the client; it learns so as `access_denied`. Raises as `review` does."""
     now = timezone.now()
     found = _find(authority, code, pending_id, ip, now)
     with transaction.atomic():
         member = authority.prove()
         _decide(found, now, decision=Decision.DENIED)
-        audit.record("authorization.denied", now=now, member=member, client=found.client)
+        told = _way(found, via, now) | {"by": authority.kind, "member": member, "client": found.client}
+        audit.record("authorization.denied", now=now, **told)
     return _decided("denied", found)
 
 
@@ -110,7 +119,8 @@ def cancel(*, pending_id: str, browser: str | None) -> None:
     with transaction.atomic():
         found = _of_this_browser(pending_id, browser)
         _decide(found, now, decision=Decision.DENIED)
-        audit.record("authorization.denied", now=now, client=found.client, cancelled=True)
+        way = _way(found, "button", now)
+        audit.record("authorization.denied", now=now, by=Actor.BROWSER, client=found.client, cancelled=True, **way)
 
 
 # ------------------------------------------------------------------ one-time passwords
@@ -129,9 +139,11 @@ def present_one_time_password(*, pending_id: str, browser: str | None, typed: st
         spent = one_time_password.spend(typed, now)
         if spent is not None:
             PendingAuthorization.objects.filter(pk=pending.pk).update(one_time_password=spent)
-            audit.record("otp.used", now=now, member=spent.member, client=pending.client)
+            told: Any = {"member": spent.member, "client": pending.client, "credential": spent.digest}
+            audit.record("otp.used", now=now, by=Actor.ONE_TIME_PASSWORD, **told)
     if spent is None:
         limits.count(counted)
+        audit.record("otp.failed", now=now, by=Actor.BROWSER, client=pending.client)
         raise NotFound("This one-time password is wrong, used or expired.")
 
 
@@ -170,12 +182,20 @@ def _by_code(typed: str, authority: Authority, ip: str, now: datetime) -> Pendin
     found = PendingAuthorization.objects.select_related("client").filter(code_digest=digest).first()
     if found is None or found.expires_at <= now:
         limits.count(counted)
+        guesser = Member.objects.select_related("account").filter(pk=authority.member_pk).first()
+        audit.record("authorization.code_failed", now=now, by=authority.kind, member=guesser)
         raise NotFound(NO_SUCH_CODE)
     return found
 
 
 def _of_this_browser(pending_id: str, browser: str | None) -> PendingAuthorization:
     return authorization.of_browser(pending_id, browser, timezone.now())
+
+
+def _way(found: PendingAuthorization, via: Via, now: datetime) -> dict[str, Any]:
+    """Which way the decision took, and how many seconds the request had waited for it."""
+    way = "device" if found.kind == PendingAuthorization.Kind.DEVICE else via
+    return {"via": way, "waited": round((now - found.created_at).total_seconds())}
 
 
 def _decide(

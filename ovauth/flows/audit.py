@@ -5,78 +5,184 @@ redirect's query.
 """
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from datetime import datetime
-from typing import Any
+from functools import partial
+from typing import Any, Final
 
 from django.db import transaction
 
 from ovauth.models import AuditEvent, Client, Grant, Member
+from ovauth.provenance import Actor, Provenance, current
+from ovauth.rules import browsers
 
 log = logging.getLogger("ovauth.audit")
 
 EXPORTED = tuple(field.attname for field in AuditEvent._meta.fields)
+LONGEST_REASON: Final = 200
 
+EVENTS: Final[dict[str, str]] = {
+    "client.registered": "an app is known from now on; `method`: it registered itself (dynamic), is described by its own "
+    "document (document), or was made by an operator (manual)",
+    "client.updated": "what is stored of it changed",
+    "client.deleted": "it and everything that it held are gone",
+    "client.blocked": "an operator blocked it: nothing that it holds works",
+    "client.unblocked": "an operator let it in again",
+    "client.approved": "an operator knows it: its pages no longer call it unverified",
+    "client.unapproved": "an operator took that back",
+    "client.blocked_for_account": "somebody did not start its request: it is blocked for them, or for their account",
+    "client.unblocked_for_account": "such a block was taken away",
+    "client.secret_renewed": "it has a new secret; the old one stopped working",
+    "client.document_ended": "its document is no longer good, so nothing is authorized for it",
+    "authorization.requested": "an app sent somebody to the code page",
+    "authorization.approved": "a person let an app act for them; `via` button, code, device or api",
+    "authorization.denied": "a person refused, or cancelled in the browser",
+    "authorization.expired": "nobody decided in time",
+    "authorization.code_failed": "somebody entered a code that no request waits for",
+    "device.requested": "a device shows a code and waits",
+    "token.issued": "the first tokens of a connection; `grant_type` says for what",
+    "token.refreshed": "a refresh token was exchanged",
+    "token.reuse_detected": "a used refresh token came again: it was stolen, or a client is broken",
+    "token.revoked": "one access token ended",
+    "grant.disconnected": "a connection and everything that it issued ended",
+    "api_key.created": "a user has a first API key",
+    "api_key.rotated": "a user has a new API key; the old ones ended",
+    "api_key.revoked": "one API key ended",
+    "api_key.used_first_time": "an API key was used for the first time",
+    "otp.issued": "somebody asked for a one-time password",
+    "otp.used": "it was spent on one request, or to sign in",
+    "otp.failed": "a one-time password on a code page was wrong, used or expired",
+    "login.succeeded": "somebody signed in to the console",
+    "login.failed": "a user name, password, API key or one-time password was wrong; the name is not kept",
+    "login.locked": "too many of those: this address has to wait",
+    "user.created": "a user was created",
+    "user.disabled": "a user can do nothing any more",
+    "user.enabled": "a user was let in again",
+    "user.role_changed": "a user has another role",
+    "user.password_changed": "a user has another password",
+    "user.tokens_revoked": "everything of a user, or all that their keys authorized, ended",
+    "admin.action": "what somebody did in the administration, beside the event of what it changed",
+    "database.restored": "the database came from a copy: every connection ended",
+    "settings.loaded": "a server started; `configuration` is a hash of its settings, without any secret",
+}
+"""Every event, and what it says."""
 
-@dataclass(frozen=True, slots=True)
-class Provenance:
-    """Where the request that is being served came from."""
-
-    ip: str = ""
-    request_id: str = ""
-
-
-NOWHERE = Provenance()
-_provenance: ContextVar[Provenance] = ContextVar("provenance", default=NOWHERE)
-
-
-@contextmanager
-def provenance(*, ip: str, request_id: str) -> Iterator[None]:
-    """Every event that is recorded inside carries this address and request id."""
-    token = _provenance.set(Provenance(ip, request_id))
-    try:
-        yield
-    finally:
-        _provenance.reset(token)
+FAILURES: Final = frozenset(
+    {
+        "client.document_ended",
+        "authorization.denied",
+        "authorization.expired",
+        "authorization.code_failed",
+        "token.reuse_detected",
+        "otp.failed",
+        "login.failed",
+        "login.locked",
+    }
+)
+"""The events that tell of something that did not go well; the outcome of all others is success."""
 
 
 def record(
     event: str,
     *,
     now: datetime,
+    by: Actor | None = None,
     member: Member | None = None,
     client: Client | None = None,
     grant: Grant | None = None,
+    credential: bytes | memoryview | None = None,
+    reason: str = "",
     **detail: Any,
 ) -> None:
-    """Notes the event. `member` is who acted, or in whose name; `detail` holds plain values, never a secret.
+    """Notes one of EVENTS. `member` is in whose name it happened, or to whom; `by` through what, where the flow knows it
+    better than the request. `credential` is the digest of the one that was presented or made; `detail` holds plain values,
+    never a secret.
 
     The log line follows the commit: what was rolled back did not happen.
     """
-    source = _provenance.get()
-    row = AuditEvent(
+    source = current()
+    row = _row(event, now, source, by, member, client, grant, credential, reason, detail)
+    row.save(force_insert=True)
+    named = str(client) if client else ""
+    transaction.on_commit(partial(_tell, row, named))
+
+
+def record_all(event: str, happened: Iterable[tuple[Client, dict[str, Any]]], *, now: datetime) -> None:
+    """Notes the same event for each client, with its detail, in one statement: what the house itself does in batches."""
+    source = current()
+    told = [
+        (_row(event, now, source, Actor.SYSTEM, None, client, None, None, "", detail), str(client))
+        for client, detail in happened
+    ]
+    AuditEvent.objects.bulk_create([row for row, _ in told])
+
+    def tell() -> None:
+        for row, named in told:
+            _tell(row, named)
+
+    transaction.on_commit(tell)
+
+
+def _row(
+    event: str,
+    now: datetime,
+    source: Provenance,
+    by: Actor | None,
+    member: Member | None,
+    client: Client | None,
+    grant: Grant | None,
+    credential: bytes | memoryview | None,
+    reason: str,
+    detail: dict[str, Any],
+) -> AuditEvent:
+    kind, actor = _actor(source, by, member, client)
+    if member is not None and actor != member.sign_in_name:
+        detail = {"user": member.sign_in_name, **detail}
+    return AuditEvent(
         at=now,
         event=event,
-        actor=member.sign_in_name if member else "",
+        actor_kind=kind,
+        actor=actor,
         account=member.account.name if member else "",
         client_id=client.client_id if client else "",
         grant_id=grant.pk if grant else None,
         ip=source.ip,
+        browser=browsers.family(source.user_agent),
+        outcome="failure" if event in FAILURES else "success",
+        reason=reason[:LONGEST_REASON],
         request_id=source.request_id,
+        credential=bytes(credential[:4]).hex() if credential else "",
         detail=detail,
     )
-    row.save(force_insert=True)
+
+
+def _actor(source: Provenance, by: Actor | None, member: Member | None, client: Client | None) -> tuple[str, str]:
+    """Through what, and who. A person who was recognised acted, whomever it happened to."""
+    if by is None and source.actor:
+        return source.kind, source.actor
+    named = member.sign_in_name if member else ""
+    if by is not None:
+        return by, named
+    if member is not None:
+        return Actor.SESSION if source.request_id else Actor.OPERATOR, named
+    if client is not None:
+        return Actor.CLIENT, ""
+    return Actor.BROWSER if source.request_id else Actor.SYSTEM, ""
+
+
+def _tell(row: AuditEvent, client_name: str) -> None:
     told = {
-        "event": event,
+        "event": row.event,
         "actor": row.actor,
+        "account": row.account,
         "client_id": row.client_id,
-        "client_name": str(client) if client else "",
-        "detail": detail,
+        "client_name": client_name,
+        "ip": row.ip,
+        "request_id": row.request_id,
+        "reason": row.reason,
+        "detail": row.detail,
     }
-    transaction.on_commit(lambda: log.info(event, extra={"audit": told}))
+    log.info(row.event, extra={"audit": told})
 
 
 def events(*, since: datetime | None = None, until: datetime | None = None) -> Iterator[dict[str, Any]]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from ovauth.errors import Forbidden
 from ovauth.models import ApiKey, Member
+from ovauth.provenance import Actor
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,11 @@ class Authority:
     def __post_init__(self) -> None:
         if (self.api_key_pk is None) == (self.password_epoch is None):
             raise ValueError("an authority is a key or a session")
+
+    @property
+    def kind(self) -> Actor:
+        """Through what the member acts."""
+        return Actor.SESSION if self.api_key_pk is None else Actor.API_KEY
 
     @property
     def guesser(self) -> str:

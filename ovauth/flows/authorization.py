@@ -30,6 +30,7 @@ from ovauth.errors import (
 )
 from ovauth.flows import audit, clients, limits
 from ovauth.models import AuthorizationCode, Client, PendingAuthorization
+from ovauth.provenance import Actor
 from ovauth.rules import client_documents, display_text, pkce, redirect_uris, resource_indicators, scopes
 from ovauth.rules.networks import household
 
@@ -194,7 +195,11 @@ def open_request(
                 **facts,
             )
         )
-        audit.record("authorization.requested", now=now, client=client, destination=_destination(pending))
+        if pending.kind == PendingAuthorization.Kind.DEVICE:
+            audit.record("device.requested", now=now, by=Actor.CLIENT, client=client)
+        else:
+            destination = _destination(pending)
+            audit.record("authorization.requested", now=now, by=Actor.BROWSER, client=client, destination=destination)
     return pending
 
 

@@ -12,6 +12,7 @@ from ovauth.errors import InvalidGrant, InvalidTarget
 from ovauth.flows import audit, issuance, revocation
 from ovauth.flows.issuance import TokenPair
 from ovauth.models import AuthorizationCode, Client
+from ovauth.provenance import Actor
 from ovauth.rules import pkce, resource_indicators
 
 
@@ -72,10 +73,19 @@ def redeem(
             ):
                 raise InvalidTarget("The resource differs from the one that was approved.")
             if AuthorizationCode.objects.consume(found.pk, now):
-                audit.record("token.issued", now=now, member=found.grant.member, client=client, grant=found.grant)
+                audit.record(
+                    "token.issued",
+                    now=now,
+                    by=Actor.CLIENT,
+                    member=found.grant.member,
+                    client=client,
+                    grant=found.grant,
+                    credential=found.digest,
+                    grant_type="authorization_code",
+                )
                 return issuance.first(found.grant, now)
             refusal = "the code was used before"
-            revocation.end_grant(found.grant, now, because="code replayed")
+            revocation.end_grant(found.grant, now, because="code replayed", by=Actor.CLIENT)
     raise InvalidGrant(reason=refusal)  # out here: raised inside the block it would undo the revocation
 
 

@@ -10,6 +10,7 @@ from ovauth.errors import InvalidScope, UnauthorizedClient
 from ovauth.flows import audit, issuance
 from ovauth.flows.issuance import TokenPair
 from ovauth.models import Client, Grant, Member
+from ovauth.provenance import Actor
 from ovauth.rules import resource_indicators, scopes
 
 
@@ -34,7 +35,15 @@ def issue(*, client: Client, scope: str | None = None, resource: Sequence[str] =
         granted = scopes.joined(scopes.narrow(held, scope))
         grant = _grant(client, member, scopes.joined(held), target, now)
         access_token, ttl = issuance.access(grant, now, scope=granted)
-        audit.record("token.issued", now=now, member=member, client=client, grant=grant)
+        audit.record(
+            "token.issued",
+            now=now,
+            by=Actor.CLIENT,
+            member=member,
+            client=client,
+            grant=grant,
+            grant_type="client_credentials",
+        )
     return TokenPair(access_token, ttl, granted, None)
 
 

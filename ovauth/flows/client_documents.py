@@ -88,7 +88,7 @@ def _first(client_id: str, ip: str, now: datetime) -> Client:
             client_id=client_id, defaults=facts | {"origin": ClientOrigin.DOCUMENT, "created_at": now}
         )
         if created:  # otherwise somebody read the same document at the same time
-            audit.record("client.registered", now=now, client=client, document=True)
+            audit.record("client.registered", now=now, client=client, method="document")
     return client
 
 

@@ -60,7 +60,7 @@ def register(*, document: object, ip: str = "", derived_secret: bool = False) ->
             secret = credentials.derived_client_secret(settings.SECRET_KEY, client.client_id)
             client.secret_digest = credentials.digest(secret)
         client.save(force_insert=True)
-        audit.record("client.registered", now=now, client=client)
+        audit.record("client.registered", now=now, client=client, method="dynamic")
     return Registration(client.client_id, int(now.timestamp()), metadata, secret, management)
 
 
@@ -138,7 +138,7 @@ def make(*, name: str, redirect_uris: Sequence[str], token_endpoint_auth_method:
         client = Client(client_id=credentials.identifier(), origin=ClientOrigin.MANUAL, created_at=now)
         secret = _write(client, metadata)
         client.save(force_insert=True)
-        audit.record("client.made", now=now, client=client)
+        audit.record("client.registered", now=now, client=client, method="manual")
     return _told(client, client_secret=secret)
 
 

@@ -26,6 +26,7 @@ from ovauth.errors import (
 from ovauth.flows import audit, authorization, issuance
 from ovauth.flows.issuance import TokenPair
 from ovauth.models import Client, Grant, PendingAuthorization
+from ovauth.provenance import Actor
 
 GRANT_TYPE = "urn:ietf:params:oauth:grant-type:device_code"
 INTERVAL = 5
@@ -87,7 +88,16 @@ def poll(*, client: Client, device_code: str, issuer: str) -> TokenPair:
         if refusal is None:
             # One device code, one connection: the first poll after the approval gets it.
             if Grant.objects.filter(pk=found.grant_id, connected_at=None).update(connected_at=now):
-                audit.record("token.issued", now=now, member=found.grant.member, client=client, grant=found.grant)
+                audit.record(
+                    "token.issued",
+                    now=now,
+                    by=Actor.CLIENT,
+                    member=found.grant.member,
+                    client=client,
+                    grant=found.grant,
+                    credential=found.device_digest,
+                    grant_type="device_code",
+                )
                 return issuance.first(found.grant, now)
             refusal = InvalidGrant(reason="the device code was used before")
     raise refusal  # out here: raised inside the block it would undo the counting of polls

@@ -1,15 +1,20 @@
 """Deletes what has expired, in batches, so that no writer waits long. A spent row stays until it expires."""
 
-from datetime import timedelta
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
+from django.conf import settings
 from django.contrib.sessions.models import Session
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
+from ovauth.flows import audit
 from ovauth.models import (
     AccessToken,
+    AuditEvent,
     AuthorizationCode,
     BlockedClient,
     Client,
@@ -29,8 +34,11 @@ CLIENT_UNUSED = timedelta(days=90)
 GRANT_KEPT = timedelta(days=1)
 
 
-def collect() -> dict[str, int]:
-    """How many rows of each kind were deleted."""
+def _nothing(*_: Any) -> None: ...
+
+
+def collect(*, between: Callable[[], None] = _nothing) -> dict[str, int]:
+    """How many rows of each kind were deleted. `between` is called after each batch, and what it raises ends the work."""
     now = timezone.now()
     expired: dict[str, QuerySet[Any]] = {
         "access tokens": AccessToken.objects.filter(expires_at__lte=now),
@@ -44,6 +52,7 @@ def collect() -> dict[str, int]:
         "pushed requests": PushedRequest.objects.filter(expires_at__lte=now),
         "client assertions": UsedAssertion.objects.filter(expires_at__lte=now),
         "limits": Tally.objects.filter(expires_at__lte=now),
+        "audit events": AuditEvent.objects.filter(at__lte=now - timedelta(days=settings.OVAUTH.audit_days)),
         "sessions": Session.objects.filter(expire_date__lte=now),
         # a grant with nothing left to use is no connection any more
         "grants": Grant.objects.filter(
@@ -65,19 +74,30 @@ def collect() -> dict[str, int]:
             origin__in=(ClientOrigin.REGISTERED, ClientOrigin.DOCUMENT),
         ),
     }
-    return {kind: _delete_in_batches(rows) for kind, rows in expired.items()}
+    before = {"pending authorizations": partial(_tell_of_undecided, now)}
+    return {kind: _delete_in_batches(rows, before.get(kind, _nothing), between) for kind, rows in expired.items()}
+
+
+def _tell_of_undecided(now: datetime, batch: Sequence[int]) -> None:
+    """What nobody decided in time is told when its row goes: once, whoever looks at it before."""
+    undecided = PendingAuthorization.objects.select_related("client").filter(
+        pk__in=batch, decision=PendingAuthorization.Decision.NONE
+    )
+    audit.record_all("authorization.expired", [(row.client, {"kind": row.kind}) for row in undecided], now=now)
 
 
 def _has(model: type[Any]) -> Exists:
     return Exists(model.objects.filter(grant=OuterRef("pk")))
 
 
-def _delete_in_batches(rows: QuerySet[Any]) -> int:
+def _delete_in_batches(rows: QuerySet[Any], before: Callable[[Sequence[int]], None], between: Callable[[], None]) -> int:
     deleted = 0
     while True:
         with transaction.atomic():
             batch = list(rows.values_list("pk", flat=True)[:BATCH])
             if not batch:
                 return deleted
+            before(batch)
             rows.model.objects.filter(pk__in=batch).delete()
         deleted += len(batch)
+        between()

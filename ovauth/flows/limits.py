@@ -68,6 +68,13 @@ def count(counted: Counted) -> None:
             _count(limit.key(who), now, now + timedelta(seconds=limit.window))
 
 
+def just_reached(counted: Counted) -> list[str]:
+    """The surfaces of those limits that are reached since the failure that was counted last."""
+    wanted = {limit.key(who): limit for limit, who in counted if who}
+    found = Tally.objects.filter(key__in=wanted, expires_at__gt=timezone.now()).values_list("key", "count")
+    return sorted(wanted[key].surface for key, count in found if count == wanted[key].most)
+
+
 def _count(key: str, now: datetime, until: datetime) -> None:
     if Tally.objects.filter(key=key, expires_at__gt=now).update(count=F("count") + 1):
         return

@@ -20,14 +20,15 @@ def issue(*, authority: Authority) -> tuple[str, int]:
     ttl = settings.OVAUTH.otp_ttl
     with transaction.atomic():
         member = authority.prove()
+        digest = _digest(plain)
         OneTimePassword.objects.create(
             member=member,
-            digest=_digest(plain),
+            digest=digest,
             api_key_id=authority.api_key_pk,
             password_epoch=authority.password_epoch,
             expires_at=now + timedelta(seconds=ttl),
         )
-        audit.record("otp.issued", now=now, member=member)
+        audit.record("otp.issued", now=now, by=authority.kind, member=member, credential=digest)
     return credentials.grouped(plain), ttl
 
 

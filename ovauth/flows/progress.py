@@ -50,7 +50,7 @@ def of(*, member_pk: int, ip: str, watch: bool = False) -> Progress:
         .annotate(
             has_called=Exists(grants.filter(last_used_at__isnull=False)),
             has_approved=Exists(grants),
-            has_asked=Exists(events.filter(event="authorization.requested")),
+            has_asked=Exists(events.filter(event__in=("authorization.requested", "device.requested"))),
             has_registered=Exists(events.filter(event="client.registered")),
             has_found=Exists(watched.filter(count__gt=0)),
             is_watched=Exists(watched),

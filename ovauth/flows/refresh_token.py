@@ -18,6 +18,7 @@ from ovauth.errors import InvalidGrant, InvalidTarget
 from ovauth.flows import audit, issuance, revocation
 from ovauth.flows.issuance import TokenPair
 from ovauth.models import Client, RefreshToken
+from ovauth.provenance import Actor
 from ovauth.rules import resource_indicators, scopes
 
 
@@ -54,6 +55,8 @@ def rotate(
         refusal = _why_not(found, client, now)
         if refusal is None:
             grant = found.grant
+            told: Any = {"member": grant.member, "client": client, "grant": grant, "credential": found.digest}
+            told |= {"now": now, "by": Actor.CLIENT}
             narrowed = scopes.joined(scopes.narrow(grant.scope.split(), scope))
             if not resource_indicators.same(
                 resource, granted=grant.resource, resources=settings.OVAUTH.resources(issuer), issuer=issuer
@@ -62,14 +65,14 @@ def rotate(
             successor = _successor(found, refresh_token, now)
             if successor is not None:
                 access_token, ttl = issuance.access(grant, now, scope=narrowed)
-                audit.record("token.refreshed", now=now, member=grant.member, client=client, grant=grant)
+                audit.record("token.refreshed", **told)
                 return TokenPair(access_token, ttl, narrowed, successor)
             refusal = "a used refresh token was replayed"
-            audit.record("token.reuse_detected", now=now, member=grant.member, client=client, grant=grant)
+            audit.record("token.reuse_detected", **told)
             if settings.OVAUTH.replay_revokes == "user":
                 revocation.end_member(grant.member, now, because="refresh token replayed")
             else:
-                revocation.end_grant(grant, now, because="refresh token replayed")
+                revocation.end_grant(grant, now, because="refresh token replayed", by=Actor.CLIENT)
     raise InvalidGrant(reason=refusal)  # out here: raised inside the block it would undo the revocation
 
 

@@ -12,6 +12,7 @@ from django.utils import timezone
 from ovauth.flows import audit, revocation
 from ovauth.flows.revocation import Ended
 from ovauth.models import DatabaseMark
+from ovauth.provenance import Actor
 
 COPY = "a copy of"
 """How the mark of a copy begins; the moment follows."""
@@ -40,6 +41,6 @@ def settle(*, home: str, told: bool) -> Restored | None:
         ended = revocation.end_everything(now, because="the database was restored")
         Session.objects.all().delete()
         mark = found.home if found.home != home else ""
-        audit.record("database.restored", now=now, mark=mark)
+        audit.record("database.restored", now=now, by=Actor.SYSTEM, mark=mark)
         DatabaseMark.objects.filter(pk=found.pk).update(home=home)
     return Restored(mark, ended)

@@ -22,6 +22,7 @@ from ovauth.models import (
     PushedRequest,
     RefreshToken,
 )
+from ovauth.provenance import Actor
 from ovauth.roles import Role
 
 
@@ -48,18 +49,34 @@ def revoke(*, client: Client, token: str) -> None:
                 and access.grant.client_id == client.pk
                 and AccessToken.objects.filter(pk=access.pk, revoked_at=None).update(revoked_at=now)
             ):
-                audit.record("token.revoked", now=now, member=access.grant.member, client=client, grant=access.grant)
+                audit.record(
+                    "token.revoked",
+                    now=now,
+                    by=Actor.CLIENT,
+                    member=access.grant.member,
+                    client=client,
+                    grant=access.grant,
+                    credential=access.digest,
+                )
             return
         refresh = RefreshToken.objects.select_related("grant__member__account", "grant__client").by_secret(token)
         if refresh is not None and refresh.grant.client_id == client.pk:
-            end_grant(refresh.grant, now, because="revoked by the client")
+            end_grant(refresh.grant, now, because="revoked by the client", by=Actor.CLIENT)
 
 
-def end_grant(grant: Grant, now: datetime, *, because: str) -> bool:
+def end_grant(grant: Grant, now: datetime, *, because: str, by: Actor | None = None) -> bool:
     """Ends one grant and all that it issued; False when it had ended already. For use inside a transaction."""
     ended = Grant.objects.filter(pk=grant.pk, revoked_at=None).update(revoked_at=now, revoked_because=because) == 1
     if ended:
-        audit.record("grant.ended", now=now, member=grant.member, client=grant.client, grant=grant, because=because)
+        audit.record(
+            "grant.disconnected",
+            now=now,
+            by=by,
+            member=grant.member,
+            client=grant.client,
+            grant=grant,
+            reason=because,
+        )
     return ended
 
 
@@ -98,7 +115,14 @@ def revoke_access_token(*, token_pk: int) -> bool:
         if not AccessToken.objects.filter(pk=token_pk, revoked_at=None).update(revoked_at=now):
             return False
         token = AccessToken.objects.select_related("grant__member__account", "grant__client").get(pk=token_pk)
-        audit.record("token.revoked", now=now, member=token.grant.member, client=token.grant.client, grant=token.grant)
+        audit.record(
+            "token.revoked",
+            now=now,
+            member=token.grant.member,
+            client=token.grant.client,
+            grant=token.grant,
+            credential=token.digest,
+        )
     return True
 
 
@@ -140,5 +164,5 @@ def _end(which: Q, member: Member, now: datetime, *, because: str) -> Ended:
     # One that was given on a code page would otherwise still let that browser approve, stolen or not.
     PendingAuthorization.objects.filter(one_time_password__member=member).update(one_time_password=None)
     count = grants.update(revoked_at=now, revoked_because=because)
-    audit.record("user.tokens_revoked", now=now, member=member, because=because, grants=count)
+    audit.record("user.tokens_revoked", now=now, member=member, reason=because, grants=count)
     return ended

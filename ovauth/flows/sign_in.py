@@ -12,6 +12,7 @@ from django.utils import timezone
 from ovauth.errors import Forbidden, NotFound
 from ovauth.flows import audit, limits, one_time_password
 from ovauth.models import ApiKey, Member
+from ovauth.provenance import Actor
 from ovauth.rules.networks import household
 
 Counted = tuple[tuple[limits.Limit, str], ...]
@@ -24,12 +25,17 @@ def check(*, name: str, ip: str) -> None:
 
 def failed(*, name: str, ip: str) -> None:
     """Counts a wrong name or password. The name is not noted: people type passwords there."""
-    limits.count(_counted(name, ip))
-    audit.record("login.failed", now=timezone.now())
+    counted = _counted(name, ip)
+    limits.count(counted)
+    now = timezone.now()
+    audit.record("login.failed", now=now, by=Actor.BROWSER)
+    if surfaces := limits.just_reached(counted):
+        audit.record("login.locked", now=now, by=Actor.BROWSER, limits=surfaces)
 
 
-def succeeded(*, member: Member) -> None:
-    audit.record("login.succeeded", now=timezone.now(), member=member)
+def succeeded(*, member: Member, by: Actor = Actor.SESSION) -> None:
+    """`by` is what they signed in with; a password opens a session of their own."""
+    audit.record("login.succeeded", now=timezone.now(), by=by, member=member)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +44,7 @@ class BySecret:
 
     member: Member
     api_key_pk: int | None
+    kind: Actor
 
 
 def by_secret(*, secret: str, ip: str) -> BySecret:
@@ -61,7 +68,7 @@ def stands(*, api_key_pk: int) -> bool:
 
 def _of_api_key(secret: str) -> BySecret | None:
     key = ApiKey.objects.select_related("member__account").filter(revoked_at=None).by_secret(secret)
-    return BySecret(key.member, key.pk) if key else None
+    return BySecret(key.member, key.pk, Actor.API_KEY) if key else None
 
 
 def _of_one_time_password(typed: str, now: datetime) -> BySecret | None:
@@ -73,8 +80,8 @@ def _of_one_time_password(typed: str, now: datetime) -> BySecret | None:
             member = one_time_password.authority_of(spent).prove()
         except Forbidden:  # what asked for it works no more
             return None
-        audit.record("otp.used", now=now, member=member)
-    return BySecret(member, spent.api_key_id)
+        audit.record("otp.used", now=now, by=Actor.ONE_TIME_PASSWORD, member=member, credential=spent.digest)
+    return BySecret(member, spent.api_key_id, Actor.ONE_TIME_PASSWORD)
 
 
 def _counted(name: str, ip: str) -> Counted:

@@ -1,7 +1,10 @@
 """What every command of ovauth has in common: it fails with one sentence and one remedy, exit status 2, no traceback."""
 
+import getpass
 import os
+import socket
 import sys
+from contextlib import suppress
 from typing import Any, ClassVar, NoReturn
 
 from django.conf import settings
@@ -14,6 +17,7 @@ from ovauth.flows.revocation import Ended
 from ovauth.management import preparation
 from ovauth.management.failure import Failed
 from ovauth.models import Member
+from ovauth.provenance import Actor, Provenance, serving
 
 FAILED = 2
 INTERRUPTED = 130
@@ -30,7 +34,8 @@ class OvauthCommand(BaseCommand):
         try:
             if self.prepares:
                 preparation.migrate()
-            self.perform(**options)
+            with serving(Provenance(kind=Actor.OPERATOR, actor=_operator())):
+                self.perform(**options)
         except (Failed, Misconfigured) as fault:
             self._end(str(fault))
         except NotFound:
@@ -51,6 +56,13 @@ class OvauthCommand(BaseCommand):
     def _end(self, sentence: str, status: int = FAILED) -> NoReturn:
         self.stderr.write(sentence)
         sys.exit(status)
+
+
+def _operator() -> str:
+    """The user of the operating system who called the command, as far as it is known."""
+    with suppress(OSError, KeyError, ImportError):
+        return f"{getpass.getuser()}@{socket.gethostname()}"[:129]
+    return "somebody"
 
 
 def _database_sentence(error: DatabaseError) -> str:

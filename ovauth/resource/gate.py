@@ -30,6 +30,8 @@ from ovauth.errors import (
     Unauthenticated,
     Unavailable,
 )
+from ovauth.flows import api_keys
+from ovauth.provenance import Provenance, serving
 from ovauth.request_body import ClientGone, read_body
 from ovauth.resource import identity, loading
 from ovauth.resource.identity import Call, calling
@@ -79,6 +81,8 @@ class Gate:
         await answer.close()
         if found.first_call:
             _tell(found, body, started)
+        if found.first_use_of_key:
+            await _first_use(found, scope)
 
     async def _admit(self, scope: Scope) -> bearer.Identity:
         """Who calls, if they may. Raises a Refusal."""
@@ -330,6 +334,20 @@ def _tell(found: bearer.Identity, body: bytes, started: float) -> None:
         "detail": {"method": _method(body), "ms": round((time.perf_counter() - started) * 1000)},
     }
     audit_log.info("connection.first_call", extra={"audit": told})
+
+
+async def _first_use(found: bearer.Identity, scope: Scope) -> None:
+    """Whoever was answered is not told when this cannot be written."""
+    source = Provenance(ip=scope["client"][0] if scope.get("client") else "")
+
+    def tell() -> None:
+        with serving(source):
+            api_keys.used_first(key_pk=found.api_key_pk or 0)
+
+    try:
+        await asyncio.get_running_loop().run_in_executor(threads, tell)
+    except DatabaseFault:
+        log.warning("the first use of an API key could not be noted", exc_info=True)
 
 
 def _method(body: bytes) -> str:

@@ -1,5 +1,7 @@
 """The API of ovauth itself, below /api/v1: for people's programs and for the console."""
 
+from typing import Any
+
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from ninja import NinjaAPI
 
@@ -31,7 +33,7 @@ def whoami(request: HttpRequest) -> HttpResponse:
 def oauth_verify(request: HttpRequest) -> HttpResponse:
     _, authority = callers.approver(request)
     document = _document(request)
-    which = {
+    which: Any = {
         "code": wire.text_member(document, "code", most=32),
         "pending_id": wire.text_member(document, "pending_id", most=64),
     }

@@ -212,12 +212,12 @@ def _act(request: HttpRequest, waiting: Waiting, browser: str | None) -> HttpRes
                 if decider is None or (authority := decider.authority) is None:
                     raise Forbidden("Sign in first, or give a one-time password.")
                 if decision == "deny":
-                    approval.deny(authority=authority, pending_id=pending_id, ip=ip)
+                    approval.deny(authority=authority, pending_id=pending_id, ip=ip, via="button")
                 else:
                     if doubt := review.doubt(request, review.of(request, waiting, here=True), decider):
                         return _show(request, waiting, decider, doubt=doubt, status=400)
                     scopes = review.chosen(request, waiting, decider)
-                    approval.approve(authority=authority, pending_id=pending_id, scopes=scopes, ip=ip)
+                    approval.approve(authority=authority, pending_id=pending_id, scopes=scopes, ip=ip, via="button")
             case _:
                 raise InvalidRequest("The form was not complete.")
     except Conflict:

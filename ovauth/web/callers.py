@@ -9,7 +9,9 @@ from ninja.utils import check_csrf
 
 from ovauth import bearer, wire
 from ovauth.errors import Forbidden, Unauthenticated
+from ovauth.flows import api_keys
 from ovauth.flows.authority import Authority
+from ovauth.provenance import Actor, recognised
 from ovauth.roles import Role
 from ovauth.web.public_origin import issuer_of
 
@@ -42,6 +44,10 @@ def caller(request: HttpRequest) -> Caller:
         return _of_session(request)
     resource = settings.OVAUTH.resources(issuer_of(request))[0]
     identity = bearer.identify(secret, resource=resource, ip=request.META.get("REMOTE_ADDR", ""))
+    kind = Actor.CLIENT if identity.from_oauth else Actor.API_KEY
+    recognised(kind, f"{identity.account_id}/{identity.user_id}", identity.client_id or "")
+    if identity.first_use_of_key and identity.api_key_pk is not None:
+        api_keys.used_first(key_pk=identity.api_key_pk)
     authority = None if identity.from_oauth else Authority(identity.member_pk, api_key_pk=identity.api_key_pk)
     return Caller(identity.account_id, identity.user_id, Role.named(identity.role), identity.scopes, authority)
 
@@ -66,6 +72,7 @@ def _of_session(request: HttpRequest) -> Caller:
 def of_session(request: HttpRequest) -> Caller:
     """Who is signed in to the console, with the authority of what opened the session: a password, or an API key."""
     member: Any = request.user  # its class is not for this room
+    recognised(Actor.SESSION, member.sign_in_name)
     key: int | None = request.session.get(API_KEY)
     return _of_member(member, Authority(member.pk, key, member.password_epoch if key is None else None))
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from django.conf import settings
 
 from ovauth.flows.connections import Connection
+from ovauth.rules import browsers
 from ovauth.web import review
 from ovauth.web.review import NamedTools
 
@@ -25,7 +26,7 @@ def rows(found: Iterable[Connection]) -> list[Row]:
     return [
         Row(
             connection,
-            review.browser_name(connection.asked_by),
+            browsers.name(connection.asked_by),
             tuple(review.in_words(name, sentences.get(name, name)) for name in connection.scopes),
             review.named_tools(connection.scopes),
         )

@@ -27,6 +27,7 @@ from ovauth.errors import Conflict, Forbidden, InvalidRequest, NotFound, Unauthe
 from ovauth.flows import accounts, approval, blocking, connections, progress, sign_in
 from ovauth.flows.authority import Authority
 from ovauth.flows.revocation import Ended
+from ovauth.provenance import Actor
 from ovauth.roles import Role
 from ovauth.templatetags.moments import ago
 from ovauth.web import callers, connected, connecting, review
@@ -153,7 +154,7 @@ class SignIn(LoginView):
     def form_valid(self, form: AuthenticationForm) -> HttpResponse:
         answer = super().form_valid(form)
         self.request.session.pop(callers.API_KEY, None)
-        return self._signed_in(form.get_user(), answer)
+        return self._signed_in(form.get_user(), answer, Actor.SESSION)
 
     def _by_secret(self, request: HttpRequest) -> HttpResponse:
         """By an API key, on which the session then hangs, or by a one-time password."""
@@ -167,10 +168,10 @@ class SignIn(LoginView):
             request.session.pop(callers.API_KEY, None)
         else:
             request.session[callers.API_KEY] = found.api_key_pk
-        return self._signed_in(found.member, SeeOther(self.get_success_url()))
+        return self._signed_in(found.member, SeeOther(self.get_success_url()), found.kind)
 
-    def _signed_in(self, member: Any, answer: HttpResponse) -> HttpResponse:
-        sign_in.succeeded(member=member)
+    def _signed_in(self, member: Any, answer: HttpResponse, by: Actor) -> HttpResponse:
+        sign_in.succeeded(member=member, by=by)
         self.request.session.set_expiry(None)  # it may have begun as the short one of a code
         answer.status_code = 303
         return answer
@@ -294,14 +295,14 @@ def _decide(request: HttpRequest, code: str) -> HttpResponse:
     try:
         match request.POST["action"]:
             case "deny":
-                result = approval.deny(authority=authority, code=code, ip=ip)
+                result = approval.deny(authority=authority, code=code, ip=ip, via="code")
             case "approve":
                 caller = callers.of_session(request)
                 waiting = approval.review(authority=authority, code=code, ip=ip)
                 if doubt := review.doubt(request, review.of(request, waiting, here=False), caller):
                     return _review(request, code, doubt=doubt, status=400)
                 scopes = review.chosen(request, waiting, caller)
-                result = approval.approve(authority=authority, code=code, scopes=scopes, ip=ip)
+                result = approval.approve(authority=authority, code=code, scopes=scopes, ip=ip, via="code")
             case _:
                 raise InvalidRequest("The form was not complete.")
     except (NotFound, Conflict) as refusal:

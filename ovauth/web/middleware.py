@@ -12,8 +12,9 @@ from django.utils import translation
 
 from ovauth import wire
 from ovauth.errors import InvalidRequest, NotFound, Refusal
-from ovauth.flows import audit, sign_in
+from ovauth.flows import sign_in
 from ovauth.logs import speakable
+from ovauth.provenance import Provenance, serving
 from ovauth.web import callers, faults, languages
 
 log = logging.getLogger("ovauth.request")
@@ -40,7 +41,8 @@ class Requests:
         started = time.perf_counter()
         request.id = uuid.uuid4().hex  # type: ignore[attr-defined]
         ip = request.META.get("REMOTE_ADDR", "")
-        with audit.provenance(ip=ip, request_id=request.id):  # type: ignore[attr-defined]
+        source = Provenance(ip, request.id, request.META.get("HTTP_USER_AGENT", ""))  # type: ignore[attr-defined]
+        with serving(source):
             response = self._answer(request)
         response["X-Request-Id"] = request.id  # type: ignore[attr-defined]
         for cookie in response.cookies.values():

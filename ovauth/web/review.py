@@ -12,25 +12,13 @@ from ovauth import tools
 from ovauth.flows import approval, connections
 from ovauth.flows.authorization import Waiting
 from ovauth.flows.connections import Connection
-from ovauth.rules import display_text, known_apps, networks, web_address
+from ovauth.rules import browsers, display_text, known_apps, networks, web_address
 from ovauth.web.callers import Caller
 
 MOST_TOOLS: Final = 12
 LONGEST_TOOL_NAME: Final = 40
 
 Place = Literal["web", "this computer", "app", "device"]
-
-# The more particular first: Edge and Opera call themselves Chrome too, and Chrome calls itself Safari.
-_BROWSERS = (("Edg", "Edge"), ("OPR/", "Opera"), ("Firefox/", "Firefox"), ("Chrome/", "Chrome"), ("Safari/", "Safari"))
-_SYSTEMS = (
-    ("iPhone", "iPhone"),
-    ("iPad", "iPad"),
-    ("Android", "Android"),
-    ("Windows", "Windows"),
-    ("Mac OS X", "macOS"),
-    ("CrOS", "ChromeOS"),
-    ("Linux", "Linux"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +96,7 @@ def context(
         "fault": doubt.sentence if doubt else fault,
         "fault_about": doubt.about if doubt else "",
         "your_ip": _ip(request),
-        "browser_name": browser_name(review.waiting.user_agent),
+        "browser_name": browsers.name(review.waiting.user_agent),
         "idle_days": max(1, settings.OVAUTH.refresh_token_ttl // 86400),
     }
 
@@ -185,13 +173,6 @@ def doubt(request: HttpRequest, review: Review, acts_as: Caller) -> Doubt | None
     if review.borrowed_name and request.POST.get("certain") != "yes":
         return Doubt("certain", "Tick the box if you are certain, or choose Deny.")
     return None
-
-
-def browser_name(user_agent: str) -> str:
-    """“Chrome on Windows” out of a User-Agent header; empty for a program that is no browser."""
-    browser = next((name for mark, name in _BROWSERS if mark in user_agent), "")
-    system = next((name for mark, name in _SYSTEMS if mark in user_agent), "")
-    return f"{browser} on {system}" if browser and system else browser
 
 
 def _place(waiting: Waiting) -> Place:

@@ -50,7 +50,7 @@ EVENTS = (
     ("login.succeeded", 3),
     ("login.failed", 1),
     ("token.revoked", 1),
-    ("grant.ended", 1),
+    ("grant.disconnected", 1),
 )
 EVENT = tuple(event for event, share in EVENTS for _ in range(share))
 
@@ -284,6 +284,8 @@ def kinds(size: Size, now: datetime) -> Iterator[tuple[str, int, Callable[[int, 
             "account": account_name(tenant),
             "client_id": client_id(of % size.clients),
             "grant_id": key["Grant"] + of,
+            "actor_kind": "client",
+            "outcome": "failure" if event == "login.failed" else "success",
             "ip": f"192.0.2.{number % 250}",
             "request_id": f"{number:032x}",
             "detail": "{}",

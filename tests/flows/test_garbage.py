@@ -6,9 +6,10 @@ import pytest
 from django.utils import timezone
 
 from ovauth.errors import InvalidGrant
-from ovauth.flows import approval, clients, garbage, one_time_password, refresh_token
+from ovauth.flows import approval, audit, clients, garbage, one_time_password, refresh_token
 from ovauth.models import (
     AccessToken,
+    AuditEvent,
     AuthorizationCode,
     Client,
     ClientOrigin,
@@ -125,3 +126,39 @@ def test_a_one_time_password_that_was_given_stands_as_long_as_its_page(
     assert approval.authority_on_page(pending_id=pending, browser="browser") == bob.by_key
     clock(600)
     assert garbage.collect()["one-time passwords"] == 1
+
+
+def test_what_nobody_decided_in_time_is_told_once(bob: Person, client_app: Client, clock: Callable[[float], None]) -> None:
+    begun(client_app)
+    decided = begun(client_app)
+    approval.deny(authority=bob.by_key, pending_id=decided)
+    clock(601)
+    assert garbage.collect()["pending authorizations"] == 2
+    garbage.collect()
+    (event,) = AuditEvent.objects.filter(event="authorization.expired")
+    assert (event.actor_kind, event.outcome, event.client_id) == ("system", "failure", client_app.client_id)
+
+
+def test_audit_events_go_when_their_time_is_over(
+    client_app: Client, clock: Callable[[float], None], configure: Callable[..., object]
+) -> None:
+    configure(audit_days=2)
+    clock(86400)
+    audit.record("admin.action", now=timezone.now())
+    clock(86400 + 1)
+    assert garbage.collect()["audit events"] == 1
+    assert list(AuditEvent.objects.values_list("event", flat=True)) == ["admin.action"]
+
+
+def test_between_two_batches_somebody_else_has_a_say(client_app: Client, clock: Callable[[float], None]) -> None:
+    begun(client_app)
+    clock(601)
+
+    class Stop(Exception): ...
+
+    def between() -> None:
+        raise Stop
+
+    with pytest.raises(Stop):
+        garbage.collect(between=between)
+    assert not PendingAuthorization.objects.exists(), "the batch before is done"

@@ -45,7 +45,7 @@ def test_revoking_twice_is_told_once(bob: Person, client_app: Client) -> None:
     for token in (pair.access_token, str(pair.refresh_token)) * 2:
         revocation.revoke(client=client_app, token=token)
     assert AuditEvent.objects.filter(event="token.revoked").count() == 1
-    assert AuditEvent.objects.filter(event="grant.ended").count() == 1
+    assert AuditEvent.objects.filter(event="grant.disconnected").count() == 1
 
 
 def test_revoking_a_user_ends_everything_of_that_user_and_nothing_of_others(

@@ -11,8 +11,9 @@ import pytest
 from django.test import Client as Web
 
 from ovauth import tools
-from ovauth.flows import audit, progress
+from ovauth.flows import progress
 from ovauth.models import Grant, Tally
+from ovauth.provenance import Provenance, serving
 from ovauth.tools import Tool
 from ovauth.web import connecting
 from tests.conftest import CALLBACK, Person, approved, begun, connected, redeemed, registered, works
@@ -42,7 +43,7 @@ def ticked(web: Web) -> tuple[str, ...]:
 
 
 def registered_from(ip: str) -> Any:
-    with audit.provenance(ip=ip, request_id="r"):
+    with serving(Provenance(ip=ip, request_id="r")):
         return registered()
 
 
@@ -61,7 +62,7 @@ def test_each_step_ticks_its_mark_and_after_the_first_call_the_apps_are_listed(w
     assert answer.status_code == 201
     assert ticked(web) == IN_ORDER[:2]
     app = registered_from("127.0.0.1")
-    with audit.provenance(ip="127.0.0.1", request_id="r"):
+    with serving(Provenance(ip="127.0.0.1", request_id="r")):
         begun(app)
     assert ticked(web) == IN_ORDER[:3]
     code = approved(app, alice.by_session)

@@ -22,14 +22,16 @@ import uvicorn
 from django.conf import settings
 from django.core.management.base import CommandParser
 from django.db import connection
+from django.utils import timezone
 from uvicorn.supervisors.multiprocess import Multiprocess
 
-from ovauth.conf import VERSION
-from ovauth.flows import accounts, garbage
+from ovauth.conf import VERSION, fingerprint
+from ovauth.flows import accounts, audit, garbage
 from ovauth.flows.accounts import NewMember
 from ovauth.management import preparation
 from ovauth.management.command import OvauthCommand, counted
 from ovauth.management.failure import Failed
+from ovauth.provenance import Actor
 from ovauth.resource import loading
 
 APPLICATION: Final = "project.asgi:application"
@@ -65,6 +67,8 @@ class Command(OvauthCommand):
 
         self.stdout.write(f"ovauth {VERSION} · Django {django.get_version()} · mcp {_mcp_version()} · {_database()}")
         first = self._prepare()
+        told: Any = {"version": VERSION, "configuration": fingerprint(config), "workers": workers}
+        audit.record("settings.loaded", now=timezone.now(), by=Actor.SYSTEM, **told)
         self._tell_where(config.public_base_url or config.issuer or _reachable(here), serves, first=first)
 
         threading.Thread(target=keep_house, args=(threading.Event(),), name="housekeeping", daemon=True).start()
