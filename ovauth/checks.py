@@ -54,6 +54,8 @@ def _files(config: Config) -> Iterator[CheckMessage]:
     if os.name != "posix":
         return
     for path, wanted, number in ((config.data_dir, 0o700, 4), (config.secret_key_path, 0o600, 5)):
+        if not path.exists():
+            continue  # the key comes from the environment
         mode = path.stat().st_mode & 0o777
         if mode & 0o077:
             yield Warning(
@@ -110,7 +112,7 @@ def _database(config: Config) -> Iterator[CheckMessage]:
         )
     else:
         yield Info(
-            f"Every node needs the same secret key, and {config.secret_key_path} may have been made on this one.",
-            hint="Copy the file to every node, mode 600",
+            "Every node needs the same secret key: one with another key does not start.",
+            hint=f"Set OVAUTH_SECRET_KEY on each, or copy {config.secret_key_path} to each, mode 600",
             id="ovauth.I002",
         )

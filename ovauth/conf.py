@@ -5,6 +5,7 @@ The only reader of the environment. Everybody else asks `django.conf.settings.OV
 
 import json
 import os
+import re
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
@@ -25,6 +26,7 @@ LONGEST_SHOWN: Final = 100
 
 Network = IPv4Network | IPv6Network
 Seconds = Annotated[int, Field(ge=1)]
+SHORTEST_SECRET_KEY: Final = 32
 
 
 class Misconfigured(Exception):
@@ -67,6 +69,12 @@ class Config(BaseSettings):
         validation_alias="DATABASE_URL",
         description="`postgres://user:password@host/name` for more than one machine",
         json_schema_extra={"shown": "SQLite in the data folder"},
+    )
+    secret_key: SecretStr | None = Field(
+        None,
+        description="the secret key in place of the file in the data folder, the same on every machine; several, by commas "
+        "or lines: the first signs, the others verify; see [rotating it](operating.md#the-secret-key-and-rotating-it)",
+        json_schema_extra={"shown": "`secret_key` in the data folder"},
     )
     public_base_url: str | None = Field(
         None,
@@ -134,6 +142,17 @@ class Config(BaseSettings):
     @classmethod
     def _absolute(cls, value: Path) -> Path:
         return value.expanduser().absolute()
+
+    @field_validator("secret_key", mode="after")
+    @classmethod
+    def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
+        keys = _separated(value)
+        if value is not None and (not keys or min(map(len, keys)) < SHORTEST_SECRET_KEY):
+            raise ValueError(
+                f"each key needs at least {SHORTEST_SECRET_KEY} characters; "
+                "python3 -c 'import secrets; print(secrets.token_urlsafe(48))' makes one"
+            )
+        return value
 
     @field_validator("trusted_proxies", mode="before")
     @classmethod
@@ -214,10 +233,14 @@ def variable(name: str) -> str:
 
 def fingerprint(config: Config) -> str:
     """A short hash of the settings in effect: two servers that say the same have the same. No secret is in it."""
-    told = config.model_dump(mode="json", include=set(SETTINGS) - {"database_url"})
+    told = config.model_dump(mode="json", include=set(SETTINGS) - {"database_url", "secret_key"})
     if config.database_url:
         told["database"] = urlsplit(config.database_url).hostname
     return credentials.digest(json.dumps(told, sort_keys=True)).hex()[:16]
+
+
+SECRET: Final = frozenset({"DATABASE_URL", variable("secret_key"), variable("api_key")})
+"""Variables whose values are never repeated: the first one holds a password."""
 
 
 def load() -> Config:
@@ -232,8 +255,7 @@ def _sentence(error: Any) -> str:
     name = str(error["loc"][0]) if error["loc"] else ""
     field = name if name in Config.model_fields else name.removeprefix("OVAUTH_").lower()
     shown = variable(field) if field in Config.model_fields else name
-    # DATABASE_URL holds a password: its value is not repeated.
-    said = "its value" if shown == "DATABASE_URL" else f"“{_shortened(error['input'])}”"
+    said = "its value" if shown in SECRET else f"“{_shortened(error['input'])}”"
     why = str(error["msg"]).removeprefix("Value error, ").rstrip(".")
     return f"{shown}: {said} cannot be used: {why[:1].lower()}{why[1:]}."
 
@@ -244,15 +266,19 @@ def _shortened(value: object) -> str:
 
 
 def secret_keys(config: Config) -> tuple[list[str], bool]:
-    """The lines of `secret_key` in the data folder (the first signs, the others verify), and whether it is new.
+    """The keys of the environment, or the lines of `secret_key` in the data folder (the first signs, the others verify),
+    and whether the file is new.
 
-    Creates folder (mode 700) and file (mode 600) where they are missing. Raises Misconfigured if that is impossible.
+    Creates folder (mode 700) and, without a key in the environment, file (mode 600) where they are missing. Raises
+    Misconfigured if that is impossible.
     """
     path = config.secret_key_path
+    keys, created = _separated(config.secret_key), False
     try:
         config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        created = _create_once(path, credentials.secret_key())
-        keys = [line.strip() for line in path.read_text().splitlines() if line.strip()]
+        if not keys:
+            created = _create_once(path, credentials.secret_key())
+            keys = [line.strip() for line in path.read_text().splitlines() if line.strip()]
     except OSError as error:
         raise Misconfigured(
             f"The data folder {config.data_dir} cannot be used ({error.strerror}). "
@@ -261,6 +287,11 @@ def secret_keys(config: Config) -> tuple[list[str], bool]:
     if not keys:
         raise Misconfigured(f"{path} is empty. Remove it, and a new key is made at the next start.")
     return keys, created
+
+
+def _separated(keys: SecretStr | None) -> list[str]:
+    text = keys.get_secret_value() if keys is not None else ""
+    return [key.strip() for key in re.split(r"[,\n]", text) if key.strip()]
 
 
 def _create_once(path: Path, text: str) -> bool:

@@ -517,9 +517,13 @@ class Lease(models.Model):
 
 
 class DatabaseMark(models.Model):
-    """One row: where this database is at home. A copy says something else, and may hold what was revoked since."""
+    """One row: where this database is at home, and with which key its nodes sign.
+
+    A copy is at home elsewhere, and may hold what was revoked since. The key itself cannot be told from its digest.
+    """
 
     home = models.CharField(max_length=100)
+    key_digest = models.BinaryField(max_length=32, null=True, editable=False)
 
     def __str__(self) -> str:
         return self.home

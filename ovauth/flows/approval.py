@@ -178,8 +178,8 @@ def _by_code(typed: str, authority: Authority, ip: str, now: datetime) -> Pendin
     counted = ((limits.CODE_BY_MEMBER, authority.guesser), (limits.CODE_BY_ADDRESS, household(ip)))
     limits.check(counted)
     code = credentials.normalise(typed, credentials.DISPLAY_CODE_LENGTH)
-    digest = authorization.code_digest(code or "")
-    found = PendingAuthorization.objects.select_related("client").filter(code_digest=digest).first()
+    digests = authorization.code_digests(code or "")
+    found = PendingAuthorization.objects.select_related("client").filter(code_digest__in=digests).first()
     if found is None or found.expires_at <= now:
         limits.count(counted)
         guesser = Member.objects.select_related("account").filter(pk=authority.member_pk).first()

@@ -216,7 +216,8 @@ def new_browser() -> str:
 def _insert_with_a_free_code(pending: PendingAuthorization) -> PendingAuthorization:
     for attempt in range(CODE_ATTEMPTS):
         pending.code_attempt = attempt
-        pending.code_digest = code_digest(credentials.display_code(settings.SECRET_KEY, pending.public_id, attempt))
+        code = credentials.display_code(settings.SECRET_KEY, pending.public_id, attempt)
+        pending.code_digest = _code_digest(settings.SECRET_KEY, code)
         try:
             with transaction.atomic():
                 pending.save(force_insert=True)
@@ -226,9 +227,23 @@ def _insert_with_a_free_code(pending: PendingAuthorization) -> PendingAuthorizat
     raise Unavailable(reason="no free display code")
 
 
-def code_digest(code: str) -> bytes:
-    """By what a display code is looked up."""
-    return credentials.keyed_digest(settings.SECRET_KEY, "display code lookup", code)
+def code_digests(code: str) -> list[bytes]:
+    """By what a display code is looked up: under the key that signs, and under those that it replaced."""
+    return [_code_digest(key, code) for key in _keys()]
+
+
+def _code_digest(key: str, code: str) -> bytes:
+    return credentials.keyed_digest(key, "display code lookup", code)
+
+
+def _keys() -> tuple[str, ...]:
+    return (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
+
+
+def display_code(pending: PendingAuthorization) -> str:
+    """The request's code, under whichever key it began: the key may be rotated while a page waits."""
+    codes = [(key, credentials.display_code(key, pending.public_id, pending.code_attempt)) for key in _keys()]
+    return next((code for key, code in codes if _code_digest(key, code) == bytes(pending.code_digest)), codes[0][1])
 
 
 def look(*, pending_id: str, browser: str | None) -> Waiting:
@@ -240,7 +255,6 @@ def see(pending: PendingAuthorization, *, with_code: bool = False) -> Waiting:
     """The request as a person or a program may see it."""
     asked = tuple(pending.scope.split())
     sentences = {scope.name: scope.sentence for scope in settings.OVAUTH.scopes}
-    code = credentials.display_code(settings.SECRET_KEY, pending.public_id, pending.code_attempt)
     return Waiting(
         pending_id=pending.public_id,
         client_id=pending.client.client_id,
@@ -258,7 +272,7 @@ def see(pending: PendingAuthorization, *, with_code: bool = False) -> Waiting:
         user_agent=pending.user_agent,
         status=pending.decision or "pending",
         by_password=pending.one_time_password_id is not None,
-        display_code=credentials.grouped(code) if with_code else "",
+        display_code=credentials.grouped(display_code(pending)) if with_code else "",
     )
 
 

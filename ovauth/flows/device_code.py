@@ -66,7 +66,7 @@ def begin(
         device_digest=credentials.digest(plain),
         device_interval=INTERVAL,
     )
-    user_code = credentials.display_code(settings.SECRET_KEY, pending.public_id, pending.code_attempt)
+    user_code = authorization.display_code(pending)
     return DeviceAuthorization(plain, credentials.grouped(user_code), settings.OVAUTH.pending_ttl, INTERVAL)
 
 

@@ -20,7 +20,7 @@ def issue(*, authority: Authority) -> tuple[str, int]:
     ttl = settings.OVAUTH.otp_ttl
     with transaction.atomic():
         member = authority.prove()
-        digest = _digest(plain)
+        digest = _digest(settings.SECRET_KEY, plain)
         OneTimePassword.objects.create(
             member=member,
             digest=digest,
@@ -39,7 +39,8 @@ def spend(typed: str, now: datetime) -> OneTimePassword | None:
     """
     plain = credentials.normalise(typed, credentials.OTP_LENGTH)
     rows = OneTimePassword.objects.select_related("member__account")
-    found = rows.filter(digest=_digest(plain or ""), expires_at__gt=now).first()
+    digests = [_digest(key, plain or "") for key in (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)]
+    found = rows.filter(digest__in=digests, expires_at__gt=now).first()
     return found if found is not None and OneTimePassword.objects.consume(found.pk, now) else None
 
 
@@ -48,5 +49,5 @@ def authority_of(found: OneTimePassword) -> Authority:
     return Authority(found.member_id, found.api_key_id, found.password_epoch)
 
 
-def _digest(plain: str) -> bytes:
-    return credentials.keyed_digest(settings.SECRET_KEY, "one-time password", plain)
+def _digest(key: str, plain: str) -> bytes:
+    return credentials.keyed_digest(key, "one-time password", plain)

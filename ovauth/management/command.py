@@ -1,5 +1,6 @@
 """What every command of ovauth has in common: it fails with one sentence and one remedy, exit status 2, no traceback."""
 
+import errno
 import getpass
 import os
 import socket
@@ -20,6 +21,8 @@ from ovauth.models import Member
 from ovauth.provenance import Actor, Provenance, serving
 
 FAILED = 2
+UNUSABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What a disk or its rights do to a command."""
 INTERRUPTED = 130
 
 
@@ -49,6 +52,13 @@ class OvauthCommand(BaseCommand):
         except BrokenPipeError:
             # Nobody reads any more; what was to be done is done. Python would complain while closing the stream.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except OSError as error:
+            if error.errno not in UNUSABLE:
+                raise
+            self._end(
+                f"{error.filename or 'The data folder'} cannot be used ({error.strerror}). "
+                f"See that {settings.OVAUTH.data_dir} is writable and its disk has room."
+            )
 
     def perform(self, *args: Any, **options: Any) -> None:
         raise NotImplementedError

@@ -15,12 +15,14 @@ from django.apps import apps
 from django.conf import settings
 from django.contrib.staticfiles.finders import get_finders
 from django.core.management import call_command
-from django.db import connection
+from django.db import OperationalError, connection
 from django.db.migrations.loader import MigrationLoader
+from django.utils import timezone
 
 from ovauth.conf import VERSION
-from ovauth.flows import readiness, restoration
+from ovauth.flows import readiness, restoration, shared_key
 from ovauth.flows.restoration import Restored
+from ovauth.management import copies
 from ovauth.management.failure import Failed
 from ovauth.models import DatabaseMark
 
@@ -28,6 +30,16 @@ ADVISORY_LOCK: Final = 0x6F76_6175  # “ovau”
 COLLECTED: Final = ".collected"
 TOLD: Final = "restored"
 """A file of this name in the data folder is the operator's word that the database was restored."""
+REPLACED: Final = "replaced_secret_key"
+"""And that the secret key is another one on purpose."""
+BACKUPS: Final = "backups"
+TABLE_PATIENCE: Final = 10
+"""Seconds that a migration waits for a table, while everybody else waits behind it."""
+LOCK_NOT_AVAILABLE: Final = "55P03"
+TABLE_IN_USE: Final = (
+    "The database could not be brought up to date: another program holds one of its tables (a dump, perhaps). "
+    "Nothing was changed half-way; start again when it is done."
+)
 
 
 @contextmanager
@@ -40,11 +52,16 @@ def turn() -> Iterator[None]:
             yield
             return
         with connection.cursor() as cursor:
+            # Whoever is first may have a large table to change: the others wait as long as it takes.
+            cursor.execute("SET statement_timeout = 0")
+            cursor.execute("SET lock_timeout = 0")
             cursor.execute("SELECT pg_advisory_lock(%s)", [ADVISORY_LOCK])
             try:
                 yield
             finally:
                 cursor.execute("SELECT pg_advisory_unlock(%s)", [ADVISORY_LOCK])
+                cursor.execute("RESET statement_timeout")
+                cursor.execute("RESET lock_timeout")
     finally:
         os.close(descriptor)  # which gives the lock back, as the end of the process does
 
@@ -68,8 +85,43 @@ def migrate() -> bool:
         return False
     with turn():
         _refuse_newer()
-        call_command("migrate", verbosity=0, interactive=False, skip_checks=True)
+        _copy_first()
+        try:
+            with _without_waiting_for_ever():
+                call_command("migrate", verbosity=0, interactive=False, skip_checks=True)
+        except OperationalError as error:
+            if getattr(error.__cause__, "sqlstate", None) == LOCK_NOT_AVAILABLE:
+                raise Failed(TABLE_IN_USE) from None
+            raise
     return True
+
+
+def _copy_first() -> None:
+    """The SQLite database as the previous program left it, in `backups` of the data folder."""
+    if connection.vendor != "sqlite" or connection.is_in_memory_db() or not _is_behind():  # type: ignore[attr-defined]
+        return
+    copies.keep_one_from_before(Path(connection.settings_dict["NAME"]), settings.OVAUTH.data_dir / BACKUPS, timezone.now())
+
+
+def _is_behind() -> bool:
+    """Whether there is a database, and it is still to be migrated: another start may have done it meanwhile."""
+    applied = set(MigrationLoader(connection).applied_migrations)
+    return bool(applied) and not set(MigrationLoader(connection).disk_migrations) <= applied
+
+
+@contextmanager
+def _without_waiting_for_ever() -> Iterator[None]:
+    """A change of a table waits for whoever reads it (a dump takes minutes), and everybody else waits behind it."""
+    if connection.vendor != "postgresql":
+        yield
+        return
+    with connection.cursor() as cursor:
+        cursor.execute("SET lock_timeout = %s", [f"{TABLE_PATIENCE}s"])
+    try:
+        yield
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("RESET lock_timeout")
 
 
 def _refuse_newer() -> None:
@@ -94,6 +146,22 @@ def settle() -> Restored | None:
         restored = restoration.settle(home=_home(), told=word.exists())
         word.unlink(missing_ok=True)
     return restored
+
+
+def agree_on_the_key() -> None:
+    """Raises Failed where other nodes of this PostgreSQL sign with a key that is unknown here."""
+    if connection.vendor != "postgresql":
+        return  # a SQLite database has one node, and its key lies beside it
+    word = settings.OVAUTH.data_dir / REPLACED
+    keys = (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
+    with turn():
+        if not shared_key.agree(keys=keys, replaced=word.exists()):
+            raise Failed(
+                "The other nodes of this database have another secret key: sessions and codes would work on one alone. "
+                f"Give this one theirs (OVAUTH_SECRET_KEY, or {settings.OVAUTH.secret_key_path}). "
+                f"If you replaced the key on purpose: touch {word}"
+            )
+        word.unlink(missing_ok=True)
 
 
 def _home() -> str:

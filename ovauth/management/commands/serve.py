@@ -71,6 +71,7 @@ class Command(OvauthCommand):
         audit.record("settings.loaded", now=timezone.now(), by=Actor.SYSTEM, **told)
         self._tell_where(config.public_base_url or config.issuer or _reachable(here), serves, first=first)
 
+        connection.close()  # this thread answers nobody; an idle connection to PostgreSQL is one too many
         threading.Thread(target=keep_house, args=(threading.Event(),), name="housekeeping", daemon=True).start()
         threading.Thread(target=self._announce, args=(here, listener), name="ready", daemon=True).start()
         self._run(listener, workers)
@@ -114,6 +115,7 @@ class Command(OvauthCommand):
                 f"restored  this database is {restored.mark or 'restored, you said'}: ended {counted(restored.ended)}, "
                 "and every session. API keys, users and clients are as they were then: repeat what you changed since"
             )
+        preparation.agree_on_the_key()
         with preparation.turn():
             return accounts.create_first_operator(self._show_operator)
 
