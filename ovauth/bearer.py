@@ -165,9 +165,9 @@ def _stamp(key: int | None, grant: int | None, now: datetime, stale: Any, ip: st
             else:
                 cursor.execute(_STAMP_API_KEY, (_moment(now), key, stale))
             return bool(cursor.rowcount)
-    except DatabaseError:
+    except DatabaseError as error:
         # A request that may be answered is answered, even while nobody can write.
-        log.warning("“last used” could not be written", exc_info=True)
+        log.warning("“last used” could not be written: %s", error)
         return False
 
 

@@ -1,6 +1,9 @@
 """The composition root of the serving process: public origin → CORS → /mcp to the gate, the rest to Django."""
 
+import multiprocessing
 import os
+import signal
+import threading
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
 
@@ -12,7 +15,7 @@ from django.conf import settings
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ovauth import logs
+from ovauth import logs, patience
 from ovauth.resource.gate import Gate
 from ovauth.web.public_origin import PublicOrigin
 from ovauth.web.serving import DjangoOnThreads
@@ -65,5 +68,19 @@ def _inside(scope: Scope) -> str:
     return str(scope["path"]).removeprefix(scope.get("root_path", ""))
 
 
+def _end_with_the_parent() -> None:
+    """A worker whose parent was killed has nobody to replace or to stop it, and keeps the port from the next start."""
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        if parent is not None:
+            parent.join()
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()
+
+
+_end_with_the_parent()
 logs.tell()
+patience.give_up_on_a_frozen_database()
 application = PublicOrigin(Root())

@@ -65,17 +65,41 @@ TEMPLATES = [
 ]
 
 
+LOCK_PATIENCE = 5
+"""Seconds that a request waits for its turn to write; then it is answered 503, and the client asks again."""
+STATEMENT_PATIENCE = 8
+"""Seconds that PostgreSQL may take for one statement: none of ours needs more than a few milliseconds."""
+CONNECTION_PATIENCE = 5
+
+POSTGRESQL_OPTIONS: dict[str, Any] = {
+    "connect_timeout": CONNECTION_PATIENCE,
+    # A host that vanished without a word is noticed: after 30 + 3 × 5 s, and after 10 s where an answer is awaited.
+    "keepalives": 1,
+    "keepalives_idle": 30,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+    "options": f"-c statement_timeout={STATEMENT_PATIENCE}s -c lock_timeout={LOCK_PATIENCE}s"
+    " -c idle_in_transaction_session_timeout=60s -c TimeZone=UTC",
+}
+
+
 def database(url: str | None) -> dict[str, Any]:
-    """The one database. Connections belong to long-lived threads, so they are kept (and looked at before use)."""
+    """The one database. Connections belong to long-lived threads, so they are kept (and looked at before use).
+
+    Nobody waits for ever. What a DATABASE_URL says behind its `?` comes before what stands here.
+    """
     if url:
         found: dict[str, Any] = dict(dj_database_url.parse(url, conn_max_age=None, conn_health_checks=True))
     else:
         found = {"ENGINE": "django.db.backends.sqlite3", "NAME": OVAUTH.database_path, "CONN_MAX_AGE": None}
+    if found["ENGINE"].endswith("postgresql"):
+        found["OPTIONS"] = POSTGRESQL_OPTIONS | found.get("OPTIONS", {})
     if found["ENGINE"].endswith("sqlite3"):
         found["OPTIONS"] = {
             # A transaction takes the write lock when it begins, so it waits for its turn and never fails half-way.
             "transaction_mode": "IMMEDIATE",
-            "timeout": 20,
+            "timeout": LOCK_PATIENCE,
             "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL",
         }
         # Tests with several threads need a file: an in-memory database belongs to one connection.

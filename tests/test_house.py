@@ -20,6 +20,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "provenance": (set(), {"django", "ninja"}),
     "logs": (set(), {"django", "ninja"}),
     "threads": (set(), {"django", "ninja"}),
+    "patience": (set(), {"ninja", "django.http"}),
     "tools": (set(), {"django", "ninja"}),
     "credentials": (set(), {"django", "ninja"}),
     "request_body": ({"errors"}, {"django", "ninja"}),

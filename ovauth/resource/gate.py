@@ -144,7 +144,7 @@ async def _identify(secret: str, scope: Scope) -> bearer.Identity:
         )
     except DatabaseFault as fault:
         # Locked, full or gone: nobody's token is invalid because of that.
-        log.error("the database did not answer", exc_info=fault)
+        log.error("the database did not answer: %s", fault)
         raise Unavailable(reason=f"database: {fault}") from fault
 
 

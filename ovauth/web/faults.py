@@ -131,7 +131,7 @@ def _as_refusal(fault: Exception) -> Refusal:
             return InvalidRequest(reason=repr(fault))
     if readiness.is_database_fault(fault):
         # Locked, full, read-only or gone: nobody's grant is invalid because of that.
-        log.error("the database did not answer", exc_info=fault)
+        log.error("the database did not answer: %s", fault)
         return Unavailable(reason=f"database: {fault}")
     return ServerFault(reason=repr(fault))
 
