@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.bench import report
-from tests.bench.contenders import CONTENDERS, ENDPOINTS, Constant, Contender, Ovauth
+from tests.bench.contenders import CONTENDERS, ENDPOINTS, PEERS, Constant, Contender, NotHere, Ovauth, Peer
 from tests.bench.measure import Run, perform
 
 
@@ -31,10 +31,13 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=2.0, help="of one window")
     parser.add_argument("--watch", action="store_true", help="how long ovauth's event loop stands still, instead of costs")
     parser.add_argument("--out", type=Path, metavar="FOLDER")
+    parser.add_argument("--prepare", action="store_true", help="only install the peers, and make the large databases")
     asked = parser.parse_args()
     if not sys.platform.startswith("linux"):
         parser.error("processor time is read from Linux")
 
+    if asked.prepare:
+        return prepare()
     run = Run(
         title=f"{', '.join(map(str, asked.connections))} connections",
         contenders=list(_contenders(asked)),
@@ -54,11 +57,25 @@ def main() -> int:
     return 1 if any(result.fault for result in results) else 0
 
 
+def prepare() -> int:
+    """What takes long and is done once, into the cache."""
+    missing = 0
+    for peer in PEERS:
+        print(f"{peer.title} …", flush=True)
+        try:
+            peer.install()
+        except NotHere as reason:
+            missing += 1
+            print(f"  is left out: {reason}")
+    return 1 if missing else 0
+
+
 def _contenders(asked: argparse.Namespace) -> Iterator[Contender]:
     for name in asked.contenders:
         kind = CONTENDERS[name]
-        for engine in asked.engine if kind is not Constant else ["sqlite"]:
-            for workers in asked.workers:
+        small = issubclass(kind, Peer)
+        for engine in ["sqlite"] if small or kind is Constant else asked.engine:
+            for workers in [1] if small else asked.workers:
                 for rows in asked.rows if kind is Ovauth else asked.rows[:1]:
                     yield kind(engine=engine, workers=workers, rows=rows)
 

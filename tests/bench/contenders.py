@@ -4,6 +4,7 @@ own, and says nothing to anybody (its log is written, to nowhere)."""
 import json
 import os
 import random
+import shutil
 import signal
 import socket
 import subprocess
@@ -156,6 +157,156 @@ class Insert(Floor):
     title, path, does = "floor: one INSERT", "/insert", frozenset({"registration", "code", "refresh"})
 
 
+# ------------------------------------------------------------------ the peers
+
+
+@dataclass
+class Peer(Contender):
+    """A server from a package registry, in an environment of its own in the cache. It prepares what is asked for."""
+
+    packages: ClassVar[tuple[str, ...]]
+    paths: ClassVar[dict[str, str]]
+    resource: ClassVar[str | None] = None
+    codes_per_second: ClassVar[int] = 5000
+    known: dict[str, list[list[str]]] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def home(cls) -> Path:
+        return CACHE / cls.packages[0].replace("==", "-").replace("@", "-")
+
+    @classmethod
+    def install(cls) -> None:
+        """Once, by the registry's ordinary client. Raises NotHere."""
+        raise NotImplementedError
+
+    def command(self) -> list[str]:
+        raise NotImplementedError
+
+    def start(self, folder: Path) -> None:
+        if self.engine != "sqlite" or self.workers != 1:
+            raise NotHere("it is measured with SQLite and one process")
+        if not (self.home() / "installed").exists():
+            raise NotHere("it is not installed; `python -m tests.bench --prepare` does so")
+        self.port = free_port()
+        self.run(self.command(), folder=folder, env={"PYTHONPATH": str(SERVERS)}, ready="/ready")
+
+    def prepared(self, **wish: Any) -> Any:
+        body = json.dumps({**wish, "challenge": work.CHALLENGE}).encode()
+        asking = urllib.request.Request(f"http://127.0.0.1:{self.port}/prepare", data=body, method="POST")
+        asking.add_header("content-type", "application/json")
+        with urllib.request.urlopen(asking, timeout=120) as answer:
+            return json.load(answer)
+
+    def tokens(self) -> list[str]:
+        if "tokens" not in self.known:
+            self.known["tokens"] = self.prepared(tokens=1000)
+        return [token for (token,) in self.known["tokens"]]
+
+    def work(self, endpoint: str, connections: int, seconds: float) -> Work:
+        path = self.paths[endpoint]
+        match endpoint:
+            case "registration":
+                return work.Registration(path)
+            case "code":
+                return work.Code(path, self.prepared(codes=int(self.codes_per_second * seconds)), resource=self.resource)
+            case "refresh":
+                return work.Refresh(path, self.prepared(refresh=connections), resource=self.resource)
+            case "bearer":
+                return work.bearer(path, self.tokens())
+            case "introspection":
+                ((client_id, client_secret),) = self.prepared(asker=True)
+                return work.introspection(path, self.tokens(), client_id=client_id, client_secret=client_secret)
+            case "discovery":
+                return work.discovery(path)
+        raise KeyError(endpoint)
+
+
+@dataclass
+class PythonPeer(Peer):
+    @classmethod
+    def install(cls) -> None:
+        home = cls.home()
+        uv = shutil.which("uv")
+        if uv is None:
+            raise NotHere("uv is not here to install it")
+        _run([uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(home)])
+        _run([uv, "pip", "install", "--quiet", "--python", str(home / "bin" / "python"), *cls.packages])
+        (home / "installed").touch()
+
+
+@dataclass
+class OpenViking(PythonPeer):
+    title = "OpenViking 0.5.2"
+    packages = ("openviking==0.5.2", "uvicorn", "httptools", "uvloop")
+    resource = RESOURCE
+    paths: ClassVar = {
+        "registration": "/register",
+        "code": "/token",
+        "refresh": "/token",
+        "bearer": "/mcp",
+        "discovery": "/.well-known/oauth-authorization-server",
+    }
+    does = frozenset(paths)
+
+    def command(self) -> list[str]:
+        return [str(self.home() / "bin" / "python"), str(SERVERS / "openviking_server.py"), str(self.port)]
+
+
+@dataclass
+class Toolkit(PythonPeer):
+    title = "django-oauth-toolkit 3.4.1"
+    packages = ("django-oauth-toolkit==3.4.1", "gunicorn")
+    paths: ClassVar = {"code": "/o/token/", "refresh": "/o/token/", "bearer": "/mcp", "introspection": "/o/introspect/"}
+    does = frozenset(paths)
+    codes_per_second = 400
+
+    def start(self, folder: Path) -> None:
+        if (self.home() / "installed").exists():
+            migrate = [str(self.home() / "bin" / "python"), str(SERVERS / "toolkit_server.py")]
+            subprocess.run(migrate, cwd=folder, env=environment(folder / "data"), check=True)
+        super().start(folder)
+
+    def command(self) -> list[str]:
+        bound = ["--bind", f"127.0.0.1:{self.port}", "--keep-alive", "75"]
+        kind = ["--worker-class", "gthread", "--threads", "4", "--log-level", "error"]
+        return [str(self.home() / "bin" / "gunicorn"), *bound, *kind, "toolkit_server:application"]
+
+
+@dataclass
+class OidcProvider(Peer):
+    title = "node-oidc-provider 9.13, in memory"
+    packages = ("oidc-provider@9.13",)
+    paths: ClassVar = {
+        "registration": "/reg",
+        "code": "/token",
+        "refresh": "/token",
+        "bearer": "/mcp",
+        "introspection": "/token/introspection",
+        "discovery": "/.well-known/openid-configuration",
+    }
+    does = frozenset(paths)
+
+    @classmethod
+    def install(cls) -> None:
+        npm = shutil.which("npm")
+        if npm is None:
+            raise NotHere("npm is not here to install it")
+        home = cls.home()
+        home.mkdir(parents=True, exist_ok=True)
+        (home / "package.json").write_text('{"private": true}\n')
+        _run([npm, "install", "--silent", "--no-audit", "--no-fund", *cls.packages], cwd=home)
+        (home / "installed").touch()
+
+    def command(self) -> list[str]:
+        return [shutil.which("node") or "node", str(SERVERS / "oidc_server.mjs"), str(self.port), str(self.home())]
+
+
+def _run(command: list[str], cwd: Path | None = None) -> None:
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=900, check=False)
+    if done.returncode:
+        raise NotHere(f"{' '.join(command[:3])} failed: {(done.stderr or done.stdout)[-400:]}")
+
+
 # ------------------------------------------------------------------ ovauth
 
 
@@ -189,7 +340,7 @@ class Ovauth(Contender):
         self.run(
             [sys.executable, str(MANAGE), *serve, str(self.port)],
             folder=folder,
-            env=env | {"OVAUTH_PUBLIC_BASE_URL": ISSUER, "OVAUTH_MCP_SERVER": "tests.bench.servers.mcp:app"},
+            env=env | {"OVAUTH_PUBLIC_BASE_URL": ISSUER, "OVAUTH_MCP_SERVER": "tests.bench.servers.nothing:app"},
             ready="/health/live",
         )
 
@@ -315,4 +466,8 @@ CONTENDERS: dict[str, type[Contender]] = {
     "select": Select,
     "insert": Insert,
     "ovauth": Ovauth,
+    "openviking": OpenViking,
+    "toolkit": Toolkit,
+    "oidc-provider": OidcProvider,
 }
+PEERS: tuple[type[Peer], ...] = (OpenViking, Toolkit, OidcProvider)

@@ -7,7 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,9 @@ from tests.bench.contenders import Contender, NotHere, Ovauth
 from tests.bench.load import Wrong, drive
 
 WARM_UP = 0.3
+"""Seconds at the begin of each window that do not count."""
+FIRST = 0.7
+"""Seconds of a round before the first that does not count: compilers and caches have warmed up after it."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,7 @@ def perform(run: Run) -> list[Result]:
     """Starts everybody, lets them take turns, stops everybody. Who cannot be measured is told, and left out."""
     plan = [(endpoint, connections) for endpoint in run.endpoints for connections in run.connections]
     progress = Progress(
-        sum(endpoint in contender.does for endpoint, _ in plan for contender in run.contenders) * run.rounds
+        sum(endpoint in contender.does for endpoint, _ in plan for contender in run.contenders) * (run.rounds + 1)
     )
     results = []
     with tempfile.TemporaryDirectory(prefix="ovauth-bench-") as temporary:
@@ -107,7 +110,7 @@ def perform(run: Run) -> list[Result]:
                     for contender in there
                     if endpoint in contender.does
                 }
-                for number in range(run.rounds):
+                for number in range(run.rounds + 1):
                     for contender in there:
                         result = taking_part.get(id(contender))
                         if result is None:
@@ -115,9 +118,13 @@ def perform(run: Run) -> list[Result]:
                         if result.fault:
                             progress.done += 1
                             continue
-                        progress.tell(f"{endpoint}, {connections} connections, round {number + 1}: {contender.label}")
+                        turn = f"round {number} of {run.rounds}" if number else "warming up"
+                        progress.tell(f"{endpoint}, {connections} connections, {turn}: {contender.label}")
                         try:
-                            result.rounds.append(window(contender, endpoint, connections, run))
+                            if number:
+                                result.rounds.append(window(contender, endpoint, connections, run))
+                            else:
+                                window(contender, endpoint, connections, replace(run, seconds=FIRST, watch=False))
                         except (Wrong, OSError, TimeoutError) as fault:
                             result.fault = str(fault) or type(fault).__name__
                             progress.note(f"{contender.label}, {endpoint}: {result.fault}")
