@@ -5,12 +5,12 @@ import os
 import signal
 import sys
 
-from django.core.management import execute_from_command_line
-
 if __name__ == "__main__":
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
+    from ovauth.management.program import Program
+
     try:
-        execute_from_command_line(sys.argv)
+        Program(sys.argv).execute()
     except KeyboardInterrupt:
         sys.exit(130)
 elif __name__ == "__mp_main__":

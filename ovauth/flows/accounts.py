@@ -31,6 +31,8 @@ class NewMember:
     api_key: str
     sign_in_name: str
     password: str | None = None
+    new_account: bool = False
+    """Whether the account was missing, and made too."""
 
 
 def create_user(*, account: str, name: str, role: Role, password: str | None = None) -> NewMember:
@@ -46,7 +48,7 @@ def create_user(*, account: str, name: str, role: Role, password: str | None = N
                 "beginning with a letter or digit, 64 at most."
             )
     with transaction.atomic():
-        owner, _ = Account.objects.get_or_create(name=account, defaults={"created_at": now})
+        owner, new_account = Account.objects.get_or_create(name=account, defaults={"created_at": now})
         if Member.objects.filter(account=owner, name=name).exists():
             raise Conflict(f"The account {account} has a user {name} already.")
         member = Member(account=owner, name=name, sign_in_name=f"{account}/{name}", role=role, created_at=now)
@@ -62,7 +64,7 @@ def create_user(*, account: str, name: str, role: Role, password: str | None = N
         key, digest = _new_key(member, now)
         audit.record("user.created", now=now, member=member, role=role.label)
         audit.record("api_key.created", now=now, member=member, credential=digest)
-    return NewMember(account, name, role.label, key, member.sign_in_name)
+    return NewMember(account, name, role.label, key, member.sign_in_name, new_account=new_account)
 
 
 def create_first_operator(show: Callable[[NewMember], None]) -> bool:

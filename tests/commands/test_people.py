@@ -41,6 +41,14 @@ def test_a_created_user_works_at_once_on_the_running_server(server: Server) -> N
     assert (status, known["account_id"], known["user_id"], known["role"]) == (200, "acme", "bob", "user")
 
 
+def test_a_new_account_is_said_to_be_new(server: Server) -> None:
+    """Or a slip of the pen in --account makes a second one, and nobody notices."""
+    first = server.manage("create_user", "una", "--account", "brandnew", "--role", "admin")
+    second = server.manage("create_user", "duo", "--account", "brandnew", "--role", "user")
+    assert first.startswith("Created una in the new account brandnew, role admin.\n")
+    assert second.startswith("Created duo in the account brandnew, role user.\n")
+
+
 def test_the_same_user_twice_is_refused_and_in_another_account_is_not(server: Server) -> None:
     server.create_user("twice", account="acme")
     again = manage("create_user", "twice", "--account", "acme", "--role", "user", "--json", data_dir=server.data_dir)

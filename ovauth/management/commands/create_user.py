@@ -42,7 +42,8 @@ class Command(OvauthCommand):
             }
             self.stdout.write(json.dumps(told))
             return
-        self.stdout.write(f"Created {made.user_id} in the account {made.account_id}, role {made.role}.")
+        where = f"the new account {made.account_id}" if made.new_account else f"the account {made.account_id}"
+        self.stdout.write(f"Created {made.user_id} in {where}, role {made.role}.")
         self.stdout.write(f"API key, shown this once:  {self.style.SUCCESS(made.api_key)}")
         if password is None:
             self.stdout.write(

@@ -11,7 +11,9 @@ from ovauth.management.command import OvauthCommand, counted
 
 
 class Command(OvauthCommand):
-    help = "A new API key. The old one, and every OAuth credential that it authorized, stop working at once."
+    help = (
+        "Replaces the API key of a user. The old one, and every OAuth credential that it authorized stop working at once."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("name", help="the user's name within the account")
