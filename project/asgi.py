@@ -16,6 +16,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ovauth import logs, patience
+from ovauth.resource import stream_check
 from ovauth.resource.gate import Gate
 from ovauth.web.public_origin import PublicOrigin
 from ovauth.web.serving import DjangoOnThreads
@@ -57,6 +58,8 @@ class Root:
     async def route(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = _inside(scope)
         app: ASGIApp = self.gate if path == "/mcp" or path.startswith("/mcp/") else self.django
+        if path == stream_check.PATH:
+            app = stream_check.stream_check
         await app(scope, receive, send)
 
 

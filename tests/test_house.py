@@ -89,10 +89,12 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
         {"ninja", "django.http"},
     ),
     "templatetags": (set(), {"ninja", "django.db", "django.http"}),
+    # It goes to a server from outside, and so knows nothing of one from inside.
+    "doctor": ({"credentials", "doctor", "rules"}, {"django", "ninja"}),
     "admin": ({"admin", "flows", "models", "conf", "rules", "roles", "errors"}, {"ninja"}),
     "admin_site": ({"provenance"}, {"ninja"}),
     "management": (
-        {"management", "flows", "models", "conf", "rules", "roles", "errors", "provenance", "resource.loading"},
+        {"management", "doctor", "flows", "models", "conf", "rules", "roles", "errors", "provenance", "resource.loading"},
         {"ninja"},
     ),
     "checks": ({"flows", "models", "conf", "rules"}, {"ninja", "django.http"}),

@@ -28,5 +28,9 @@ def verifies(verifier: str | None, challenge: str) -> bool:
     """Whether the verifier is the one that this S256 challenge was made of (RFC 7636 §4.6). Never raises."""
     if verifier is None or not _VERIFIER.fullmatch(verifier) or not _CHALLENGE.fullmatch(challenge):
         return False
-    made = urlsafe_b64encode(sha256(verifier.encode("ascii")).digest()).rstrip(b"=")
-    return compare_digest(made, challenge.encode("ascii"))
+    return compare_digest(challenge_of(verifier), challenge)
+
+
+def challenge_of(verifier: str) -> str:
+    """The S256 challenge of a verifier (RFC 7636 §4.2)."""
+    return urlsafe_b64encode(sha256(verifier.encode("ascii")).digest()).rstrip(b"=").decode("ascii")

@@ -1,0 +1,151 @@
+"""The doctor: walks to a server as clients do, from anywhere, and names each fault and its remedy.
+
+It needs nothing of that server but its address: no database, no settings. What it registers it deletes.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from ovauth.doctor import passing, reaching
+from ovauth.doctor.asking import Target
+from ovauth.doctor.clients import CLIENTS, EVERYBODY, HOSTED, Client
+from ovauth.doctor.faults import FAULTS, Fault, Finding, NoAnswer
+from ovauth.doctor.login import Login
+from ovauth.doctor.walking import Walk
+from ovauth.rules import origin
+
+__all__ = ["CLIENTS", "FAULTS", "Client", "Fault", "Line", "Report", "Target", "examine"]
+
+_WHOM = {"private-address": HOSTED, "not-encrypted": HOSTED}
+"""Who fails by what is found before anybody walks; else everybody."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One step as it was taken: `ok`, `skip`, or the ids of what was found."""
+
+    name: str
+    said: str
+    ms: float
+    found: tuple[str, ...] = ()
+    skipped: bool = False
+
+
+@dataclass
+class Report:
+    """All that was found, once each, and who fails because of it."""
+
+    target: Target
+    findings: dict[str, Finding] = field(default_factory=dict)
+    failing: dict[str, list[str]] = field(default_factory=dict)
+    """By fault, the names of the clients."""
+    walked: list[str] = field(default_factory=list)
+    """The clients that were tried."""
+    left: int = 0
+    """Clients that were registered and could not be deleted."""
+
+    def add(self, finding: Finding, clients: Sequence[str] = ()) -> None:
+        known = self.findings.setdefault(finding.fault.id, finding)
+        if known.fault.fails:
+            names = self.failing.setdefault(finding.fault.id, [])
+            names += [name for name in clients if name not in names]
+
+    def fails(self, client: str) -> bool:
+        return any(client in names for names in self.failing.values())
+
+    @property
+    def is_well(self) -> bool:
+        """Whether no client would fail."""
+        return not any(self.failing.values())
+
+
+def examine(target: Target, *, api_key: str | None, tell: Callable[[Line], None]) -> Report:
+    """Goes all the ways, tells each step as it is taken. Raises nothing: what goes wrong is a finding."""
+    report = Report(target)
+    reached = _reach(report, tell)
+    if reached is None:
+        return report
+    local = origin.is_loopback_address(reached.addresses[0])
+    tried = [client for client in CLIENTS if not (local and client.hosted)]
+    if not _walk_all(report, tried, tell):
+        return report
+    for name, check in passing.CHECKS.items():
+        _check(report, name, check, tell)
+    _sign_in(report, api_key if reached.trusted else None, trusted=reached.trusted, tell=tell)
+    return report
+
+
+def _reach(report: Report, tell: Callable[[Line], None]) -> reaching.Reached | None:
+    target, started = report.target, time.perf_counter()
+    try:
+        reached = reaching.reach(target)
+    except NoAnswer as fault:
+        report.add(fault.finding, EVERYBODY)
+        tell(Line("address", target.base, _since(started), (fault.finding.fault.id,)))
+        return None
+    if reached.context is not None:
+        target.trusting(reached.context)
+    for finding in reached.findings:
+        report.add(finding, _WHOM.get(finding.fault.id, EVERYBODY))
+    said = f"{target.host} is {', '.join(reached.addresses[:3])}, port {target.port}"
+    if reached.certificate:
+        said += f"; certificate {reached.certificate}"
+    tell(Line("address", said, _since(started), tuple(finding.fault.id for finding in reached.findings)))
+    return reached
+
+
+def _walk_all(report: Report, clients: Sequence[Client], tell: Callable[[Line], None]) -> bool:
+    """False when there is nothing to go on with."""
+    for client in clients:
+        walk = Walk(report.target, client).go()
+        report.walked.append(client.name)
+        report.left += walk.left
+        for finding in walk.findings:
+            report.add(finding, [client.name])
+        said = ", ".join(walk.reached)
+        if walk.elsewhere:
+            said = f"its authorization server is {walk.elsewhere}, elsewhere: not looked at"
+        ids = tuple(finding.fault.id for finding in walk.findings)
+        tell(Line(client.name, said or "does not get on", walk.ms, ids, skipped=bool(walk.elsewhere)))
+    for client in CLIENTS:
+        if client not in clients:
+            said = "calls from the internet, where nobody reaches this computer: not tried"
+            tell(Line(client.name, said, 0, skipped=True))
+    nowhere = {"bad-gateway", "timeout", "cut-off", "no-mcp"}
+    return not all(set(report.failing) & nowhere and report.fails(client.name) for client in clients)
+
+
+def _check(report: Report, name: str, check: passing.Check, tell: Callable[[Line], None]) -> None:
+    started = time.perf_counter()
+    try:
+        checked = check(report.target)
+    except NoAnswer as fault:
+        checked = passing.Checked(finding=fault.finding)
+    if checked.finding is None:
+        tell(Line(name, checked.said, _since(started), skipped=checked.skipped))
+        return
+    report.add(checked.finding, report.walked)
+    tell(Line(name, "", _since(started), (checked.finding.fault.id,)))
+
+
+def _sign_in(report: Report, api_key: str | None, *, trusted: bool, tell: Callable[[Line], None]) -> None:
+    if api_key is None:
+        why = (
+            "with an API key in OVAUTH_API_KEY it goes the whole way"
+            if trusted
+            else "a key is not sent to whom one cannot trust"
+        )
+        tell(Line("login", why, 0, skipped=True))
+        return
+    started = time.perf_counter()
+    login = Login(report.target, api_key).go()
+    report.left += login.left
+    for finding in login.findings:
+        report.add(finding, report.walked)
+    ids = tuple(finding.fault.id for finding in login.findings)
+    tell(Line("login", ", ".join(login.steps) or "does not get on", _since(started), ids))
+
+
+def _since(started: float) -> float:
+    return (time.perf_counter() - started) * 1000
