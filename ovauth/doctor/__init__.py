@@ -82,7 +82,7 @@ def _reach(report: Report, tell: Callable[[Line], None]) -> reaching.Reached | N
         reached = reaching.reach(target)
     except NoAnswer as fault:
         report.add(fault.finding, EVERYBODY)
-        tell(Line("address", target.base, _since(started), (fault.finding.fault.id,)))
+        tell(Line("address", target.base, 0, (fault.finding.fault.id,)))
         return None
     if reached.context is not None:
         target.trusting(reached.context)
@@ -107,7 +107,7 @@ def _walk_all(report: Report, clients: Sequence[Client], tell: Callable[[Line], 
         if walk.elsewhere:
             said = f"its authorization server is {walk.elsewhere}, elsewhere: not looked at"
         ids = tuple(finding.fault.id for finding in walk.findings)
-        tell(Line(client.name, said or "does not get on", walk.ms, ids, skipped=bool(walk.elsewhere)))
+        tell(Line(client.name, said or "not even the challenge", walk.ms, ids, skipped=bool(walk.elsewhere)))
     for client in CLIENTS:
         if client not in clients:
             said = "calls from the internet, where nobody reaches this computer: not tried"
@@ -125,7 +125,7 @@ def _check(report: Report, name: str, check: passing.Check, tell: Callable[[Line
     if checked.finding is None:
         tell(Line(name, checked.said, _since(started), skipped=checked.skipped))
         return
-    report.add(checked.finding, report.walked)
+    report.add(checked.finding, report.walked if checked.whom is None else checked.whom)
     tell(Line(name, "", _since(started), (checked.finding.fault.id,)))
 
 

@@ -35,6 +35,8 @@ class Client:
     """Whether it is not known to find the metadata without the challenge of the 401."""
     registration: Mapping[str, Any] = field(default_factory=dict)
     redirect_uri: str
+    names_resource: bool = True
+    """Whether it sends `resource` (RFC 8707)."""
     scope: str = "{challenge}"
     """What it asks for at /authorize; empty: it does not say."""
 
@@ -120,6 +122,7 @@ CLIENTS: Final = (
     Client(
         name="Codex",
         user_agent="codex_cli_rs/0.155.0",
+        names_resource=False,
         protocol="2024-11-05",
         first=("GET",),
         tried=(f"{SERVER}{{at}}/mcp",),

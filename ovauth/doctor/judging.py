@@ -1,7 +1,6 @@
 """What an answer tells about the way that it came: an answer in, a finding out, None when all is well. Nothing is asked."""
 
 import re
-from ipaddress import ip_address
 from typing import Any, Final
 from urllib.parse import urljoin, urlsplit
 
@@ -9,7 +8,7 @@ import httpx2
 
 from ovauth.doctor.asking import Target, document, is_page, named
 from ovauth.doctor.faults import Finding, found, shown
-from ovauth.rules import origin, web_address
+from ovauth.rules import networks, origin, web_address
 
 _PARAMETER: Final = re.compile(r'(\w+)="([^"]*)"')
 _LOGIN: Final = re.compile(r"log-?in|sign-?in|sso|/auth\b|/oauth2/|/cdn-cgi/access", re.IGNORECASE)
@@ -67,19 +66,18 @@ def address(target: Target, where: str, said: str, *, ending: str = "") -> Findi
     host = read.host.lower().strip("[]")
     if host != target.host:
         return found("issuer-local" if _is_inside(read.host) else "issuer-differs", **places)
-    if read.scheme.lower() != target.scheme:
+    if read.scheme.lower() == "http" and target.scheme == "https":
         return found("issuer-scheme", **places)
-    return found("issuer-differs" if read.origin == target.origin else "issuer-port", **places)
+    if read.scheme.lower() == target.scheme and read.origin != target.origin:
+        return found("issuer-port", **places)
+    return found("issuer-differs", **places)
 
 
 def _is_inside(host: str) -> bool:
     """Whether it is an address or a name that only those behind the proxy know."""
     if origin.is_loopback_host(host) or "." not in host.strip("[]").replace(":", "."):
         return True
-    try:
-        return ip_address(host.strip("[]")).is_private
-    except ValueError:
-        return False
+    return networks.is_private(host.strip("[]"))
 
 
 def challenge(answer: httpx2.Response) -> dict[str, str] | None:

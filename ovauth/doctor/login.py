@@ -17,6 +17,7 @@ DOCTOR: Final = Client(
     registration={"client_name": "ovauth doctor"},
     redirect_uri="http://127.0.0.1/ovauth-doctor",
 )
+TOOLS: Final = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
 
 
 class Login(Walk):
@@ -26,6 +27,7 @@ class Login(Walk):
         super().__init__(target, DOCTOR, initial_access_token=api_key)
         self.api_key = api_key
         self.tokens: dict[str, Any] = {}
+        self.session: dict[str, str] = {}
         self.steps: list[str] = []
 
     def go(self, *, keep: bool = True) -> "Login":
@@ -83,11 +85,11 @@ class Login(Walk):
     def _call(self) -> None:
         """`initialize` and `tools/list`, as a client of any MCP revision with sessions does."""
         opened = self._mcp(initialize(self.client.protocol))
-        session = opened.headers.get("mcp-session-id")
         self._expect("initialize", opened)
-        headers = {"mcp-session-id": session} if session else {}
-        self._mcp({"jsonrpc": "2.0", "method": "notifications/initialized"}, headers)
-        listed = self._mcp({"jsonrpc": "2.0", "id": 1, "method": "tools/list"}, headers)
+        if session := opened.headers.get("mcp-session-id"):
+            self.session = {"mcp-session-id": session}
+        self._mcp({"jsonrpc": "2.0", "method": "notifications/initialized"})
+        listed = self._mcp(TOOLS)
         self._expect("tools/list", listed)
         tools = (_message(listed).get("result") or {}).get("tools")
         if not isinstance(tools, list):
@@ -99,6 +101,7 @@ class Login(Walk):
             self.tokens |= self._token(
                 "the refresh", grant_type="refresh_token", refresh_token=self.tokens["refresh_token"]
             )
+            self._expect("a call with the refreshed token", self._mcp(TOOLS))
             self.steps.append("refreshed")
 
     def _revoke(self) -> None:
@@ -108,14 +111,14 @@ class Login(Walk):
         token = self.tokens.get("refresh_token", self.tokens["access_token"])
         form = {"token": token, "client_id": self.registered["client_id"]}
         self._expect("the revocation", self.target.ask("POST", self.target.here(endpoint), data=form))
-        if self._mcp({"jsonrpc": "2.0", "id": 2, "method": "ping"}).status_code != 401:
+        if self._mcp(TOOLS).status_code != 401:
             raise self._stuck(found("token-lives-on", url=self.target.mcp))
         self.steps.append("revoked and refused")
 
     # ------------------------------------------------------------------ how it asks
 
     def _token(self, step: str, **fields: str) -> dict[str, Any]:
-        form = {**fields, "client_id": str(self.registered["client_id"]), "resource": self.target.mcp}
+        form = {**fields, "client_id": str(self.registered["client_id"]), "resource": self.resource}
         answer = self.target.ask("POST", self.target.here(str(self.metadata["token_endpoint"])), data=form)
         self._expect(step, answer)
         told = document(answer) or {}
@@ -123,9 +126,9 @@ class Login(Walk):
             raise self._stopped(step, "the answer has no access_token")
         return told
 
-    def _mcp(self, message: dict[str, Any], headers: dict[str, str] | None = None) -> httpx2.Response:
-        own = {"authorization": f"Bearer {self.tokens['access_token']}"}
-        return self._ask("POST", f"{self.target.at}/mcp", json=message, headers=own | (headers or {}))
+    def _mcp(self, message: dict[str, Any]) -> httpx2.Response:
+        headers = {"authorization": f"Bearer {self.tokens['access_token']}", **self.session}
+        return self._ask("POST", f"{self.target.at}/mcp", json=message, headers=headers)
 
     def _expect(self, step: str, answer: httpx2.Response) -> None:
         if answer.status_code not in (200, 202):

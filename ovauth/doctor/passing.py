@@ -12,7 +12,7 @@ import httpx2
 from ovauth import credentials
 from ovauth.doctor import judging
 from ovauth.doctor.asking import Target, document
-from ovauth.doctor.clients import RESOURCE, SERVER
+from ovauth.doctor.clients import CLIENTS, RESOURCE, SERVER
 from ovauth.doctor.faults import Finding, NoAnswer, found
 
 STREAM_CHECK: Final = "/mcp/stream-check"
@@ -25,14 +25,29 @@ MADE_UP: Final = credentials.Kind.ACCESS_TOKEN + "doctor-made-this-up"
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """`said` tells what was seen. Without a finding all is well, or (`skipped`) it cannot be told."""
+    """`said` tells what was seen. Without a finding all is well, or (`skipped`) it cannot be told.
+
+    `whom` are the clients that fail because of the finding, every one that was tried unless it says otherwise.
+    """
 
     said: str = ""
     finding: Finding | None = None
     skipped: bool = False
+    whom: tuple[str, ...] | None = None
 
 
 Check = Callable[[Target], Checked]
+
+
+def challenge(target: Target) -> Checked:
+    """Does the 401 tell where the login is?"""
+    answer = target.ask("POST", f"{target.at}/mcp")
+    if "resource_metadata" in (judging.challenge(answer) or {}):
+        return Checked("the 401 tells where the login is")
+    if answer.status_code != 401 or document(target.ask("GET", f"{RESOURCE}{target.at}/mcp")) is None:
+        return Checked("there is no login to be told of", skipped=True)
+    needing = tuple(client.name for client in CLIENTS if client.needs_challenge)
+    return Checked(finding=found("challenge-stripped", url=target.mcp), whom=needing)
 
 
 def authorization(target: Target) -> Checked:
@@ -79,10 +94,12 @@ def caches(target: Target) -> Checked:
     for name in ("doctor-one", "doctor-two"):
         form = {"grant_type": "refresh_token", "refresh_token": "made-up", "client_id": name}
         seen.append(target.ask("POST", f"{target.at}/token", data=form))
+    if document(seen[0]) is None:
+        return Checked("there is no token endpoint to ask", skipped=True)
     if how := judging.from_cache(seen[1]) or _same_request(seen):
         return Checked(finding=found("token-cached", how=how))
     said = seen[0].headers.get("cache-control", "")
-    if document(seen[0]) and "no-store" not in said:
+    if "no-store" not in said:
         return Checked(finding=found("token-cached", how=f"Cache-Control is {said or 'missing'} in place of no-store"))
     return _stale(target) or Checked("/token is answered anew each time, the metadata are of today")
 
@@ -159,10 +176,10 @@ def head(target: Target) -> Checked:
 def clock(target: Target) -> Checked:
     """Compares with the middle of the request's time; the header has whole seconds."""
     before = datetime.now(UTC)
-    answer = target.ask("GET", f"{target.at}/.well-known/oauth-protected-resource/mcp")
+    answer = target.ask("GET", f"{RESOURCE}{target.at}/mcp")
     middle = before + (datetime.now(UTC) - before) / 2
     try:
-        there = parsedate_to_datetime(answer.headers.get("date", ""))
+        there = parsedate_to_datetime(answer.headers.get("date", "")).replace(tzinfo=UTC)
     except ValueError:
         return Checked("the server does not tell its time", skipped=True)
     apart = (there - middle).total_seconds() + 0.5
@@ -174,6 +191,7 @@ def clock(target: Target) -> Checked:
 
 CHECKS: Final[dict[str, Check]] = {
     "clock": clock,
+    "challenge": challenge,
     "Authorization": authorization,
     "caches": caches,
     "HEAD": head,

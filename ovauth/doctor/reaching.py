@@ -5,7 +5,6 @@ import ssl
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from ipaddress import ip_address
 from typing import Any, Final
 
 import certifi
@@ -14,7 +13,7 @@ from cryptography.x509.oid import AuthorityInformationAccessOID, NameOID
 
 from ovauth.doctor.asking import TIMEOUT, Target
 from ovauth.doctor.faults import Finding, NoAnswer, found, shown
-from ovauth.rules import origin
+from ovauth.rules import networks, origin
 
 SOON: Final = 10
 """Days before its end in which a certificate should have been renewed."""
@@ -38,7 +37,7 @@ def reach(target: Target) -> Reached:
     """Connects once. Raises NoAnswer where nothing can be spoken with; what is wrong otherwise is in the findings."""
     reached = Reached(_resolve(target))
     is_here = origin.is_loopback_address(reached.addresses[0])
-    if not is_here and all(ip_address(address.partition("%")[0]).is_private for address in reached.addresses):
+    if not is_here and all(map(networks.is_private, reached.addresses)):
         reached.findings.append(found("private-address", host=target.host, address=reached.addresses[0]))
     if target.scheme == "http":
         _connect(target).close()
@@ -105,7 +104,8 @@ def _shake_hands(target: Target, context: ssl.SSLContext) -> x509.Certificate:
     context.set_alpn_protocols(["http/1.1"])
     try:
         with _connect(target) as plain, context.wrap_socket(plain, server_hostname=target.host) as spoken:
-            return x509.load_der_x509_certificate(spoken.getpeercert(binary_form=True) or b"")
+            certificate = x509.load_der_x509_certificate(spoken.getpeercert(binary_form=True) or b"")
+            has_chosen = spoken.selected_alpn_protocol() is not None
     except ssl.SSLCertVerificationError:
         raise
     except (ssl.SSLError, OSError) as error:
@@ -114,6 +114,9 @@ def _shake_hands(target: Target, context: ssl.SSLContext) -> x509.Certificate:
         why = getattr(error, "reason", None) or str(error)
         places = {"host": target.host, "port": str(target.port), "why": shown(str(why).replace("_", " ").lower())}
         raise NoAnswer(found("no-tls", **places)) from None
+    if not has_chosen and (protocol := _other_protocol(target)):
+        raise NoAnswer(found("http1-refused", host=target.host, protocol=protocol))
+    return certificate
 
 
 def _other_protocol(target: Target) -> str:

@@ -37,14 +37,13 @@ class Walk:
         self.metadata: dict[str, Any] = {}
         self.registered: dict[str, Any] = {}
         self.scopes = {"challenge": "", "supported": ""}
+        self.resource = target.mcp
+        """What the metadata call the MCP server."""
         self.verifier = credentials.browser()
         self.state = credentials.identifier()
         self.pending_id = self.cookie = ""
+        self.is_invited = True
         self.ms = 0.0
-
-    @property
-    def fails(self) -> bool:
-        return any(finding.fault.fails for finding in self.findings)
 
     def go(self, *, keep: bool = False) -> "Walk":
         """All steps until one cannot be taken. With `keep` the client stays registered, for whoever goes on."""
@@ -76,7 +75,6 @@ class Walk:
     def _knock(self) -> None:
         """Without a token: 401, and where to find the metadata."""
         url = self.target.at + "/mcp" + self.client.ending
-        self._preflight("POST", url, ["authorization", "content-type", "mcp-protocol-version"])
         for method in self.client.first:
             answer = self._ask(method, url, **({"json": initialize(self.client.protocol)} if method == "POST" else {}))
             if answer.status_code == 403 and self._is_about_its_name(method, url):
@@ -86,14 +84,14 @@ class Walk:
             if answer.status_code not in (401, 403):
                 kind = ", a web page" if is_page(answer) else ""
                 raise self._stuck(found("no-mcp", url=self.target.mcp, status=str(answer.status_code), kind=kind))
-            self._read(method, url, answer)
+            self._read(method, url, answer, ["authorization", "content-type", "mcp-protocol-version"])
             challenge = judging.challenge(answer)
             if challenge is not None and "resource_metadata" in challenge:
                 self.scopes["challenge"] = challenge.get("scope", "")
                 expected = f"{RESOURCE}{self.target.at}/mcp"
                 self._check_origin(challenge["resource_metadata"], expected)
-            elif self.client.needs_challenge:
-                raise self._stuck(found("challenge-stripped", url=self.target.mcp))
+            else:
+                self.is_invited = False
 
     def _check_origin(self, said: str, path: str) -> None:
         """The address in the challenge is compared as the issuer is, but it does not stop those who go on to look."""
@@ -107,10 +105,9 @@ class Walk:
                 self._document(path.format(at=self.target.at), answer)
         for path in self.client.discovery:
             path = path.format(at=self.target.at)
-            self._preflight("GET", path, ["mcp-protocol-version"])
             answer = self._ask("GET", path)
             told = self._document(path, answer)
-            self._read("GET", path, answer)
+            self._read("GET", path, answer, ["mcp-protocol-version"])
             if path.startswith(RESOURCE):
                 self._read_resource(path, told)
             else:
@@ -120,6 +117,8 @@ class Walk:
                 return
         if "token_endpoint" not in self.metadata:
             raise Stuck
+        if self.client.needs_challenge and not self.is_invited:
+            raise self._stuck(found("challenge-stripped", url=self.target.mcp))
 
     def _document(self, path: str, answer: httpx2.Response) -> dict[str, Any]:
         self._judge(judging.well_known(self.target, path, answer, root_is_passed=self._root_is_passed(answer)))
@@ -141,19 +140,18 @@ class Walk:
             self.elsewhere = f"https://{shown(str(first))}"
             return
         self._judge(judging.resource_metadata(self.target, path, told), stops=False)
+        self.resource = str(told.get("resource", self.resource))
 
     def _register(self) -> None:
         endpoint = self.metadata.get("registration_endpoint")
         if not isinstance(endpoint, str):
             raise self._stuck(found("registration-closed", how="there is no registration_endpoint in its metadata"))
         url = self.target.here(endpoint)
-        self._preflight("POST", url, ["content-type"])
         headers = {"authorization": f"Bearer {self.initial_access_token}"} if self.initial_access_token else {}
         answer = self._ask("POST", url, json=self.client.document(self.scopes), headers=headers)
         if answer.status_code in (401, 403) and document(answer) is not None:
             raise self._stuck(found("registration-closed", how=f"{named('POST', url)}: {answer.status_code}"))
         self._judge(judging.on_the_way(self.target, "POST", url, answer))
-        self._read("POST", url, answer)
         told = document(answer) or {}
         if answer.status_code not in (200, 201):
             why = shown(
@@ -161,6 +159,7 @@ class Walk:
             )
             raise self._stuck(found("registration-refused", status=str(answer.status_code), why=why))
         self.registered = told
+        self._read("POST", url, answer, ["content-type"])
         self._judge(self._why_unusable(told))
 
     def _why_unusable(self, told: dict[str, Any]) -> Finding | None:
@@ -204,14 +203,15 @@ class Walk:
             "state": self.state,
             "code_challenge": pkce.challenge_of(self.verifier),
             "code_challenge_method": "S256",
-            "resource": self.target.mcp,
         }
+        if self.client.names_resource:
+            sent["resource"] = self.resource
         scope = self.client.scope.format_map(self.scopes).strip()
         return sent | ({"scope": scope} if scope else {})
 
     def _why_no_page(self, endpoint: str, answer: httpx2.Response, location: str) -> Finding | None:
         """Of another server any page and any redirect is a login; of ovauth they are not."""
-        if judging.same_page(answer, self._browse(endpoint.partition("?")[0])) and not answer.is_success:
+        if answer.status_code == 400 and judging.same_page(answer, self._browse(endpoint.partition("?")[0])):
             return found("query-stripped")
         finding = judging.on_the_way(self.target, "GET", endpoint, answer)
         if finding is not None and not answer.is_redirect and finding.fault.id != "login-wall":
@@ -260,16 +260,14 @@ class Walk:
         """Whether somebody without a name is answered otherwise."""
         return self.target.ask(method, url, headers={"user-agent": NEUTRAL}).status_code != 403
 
-    def _preflight(self, method: str, url: str, headers: list[str]) -> None:
+    def _read(self, method: str, url: str, answer: httpx2.Response, headers: list[str]) -> None:
+        """Whether a web page would have been let ask with these headers, and may read the answer (the Fetch standard)."""
         if self.client.origin is None:
             return
         asked = {"access-control-request-method": method, "access-control-request-headers": ",".join(headers)}
-        answer = self._ask("OPTIONS", url, headers=asked)
-        self._judge(judging.preflight(named(method, url), answer, self.client.origin, headers))
-
-    def _read(self, method: str, url: str, answer: httpx2.Response) -> None:
-        if self.client.origin is not None:
-            self._judge(judging.readable(named(method, url), answer, self.client.origin))
+        before = self._ask("OPTIONS", url, headers=asked)
+        self._judge(judging.preflight(named(method, url), before, self.client.origin, headers))
+        self._judge(judging.readable(named(method, url), answer, self.client.origin))
 
     def _judge(self, finding: Finding | None, *, stops: bool = True) -> None:
         """Notes what was found. Where the client would stop, but more can be found behind, `stops` is false."""

@@ -1,4 +1,4 @@
-"""Which addresses are plausibly one household: for a warning (a signal, never a lock: RFC 10027), and to count by."""
+"""Which addresses are plausibly one household: for a warning (a signal, never a lock: RFC 10027), to count by, to reach."""
 
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Final
@@ -24,6 +24,14 @@ def alike(one: str, other: str) -> bool:
     if first == second or (_is_at_home(first) and _is_at_home(second)):
         return True
     return second in ip_network((first.packed, 24 if first.version == 4 else 64), strict=False)
+
+
+def is_private(address: str) -> bool:
+    """Whether an IP address is one that nobody reaches from the internet; False for a name."""
+    try:
+        return _is_at_home(_address(address))
+    except ValueError:
+        return False
 
 
 def household(address: str) -> str:

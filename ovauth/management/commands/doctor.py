@@ -2,6 +2,7 @@
 
 import json
 import sys
+import textwrap
 from typing import Any, ClassVar
 
 from django.conf import settings
@@ -14,6 +15,7 @@ from ovauth.management.failure import Failed
 
 HERE = "http://127.0.0.1:1933"
 UNWELL = 1
+WIDTH = 96
 
 
 class Command(OvauthCommand):
@@ -63,17 +65,23 @@ class Command(OvauthCommand):
     def _summary(self, report: Report) -> None:
         for fault_id, finding in report.findings.items():
             style = self.style.ERROR if finding.fault.fails else self.style.WARNING
-            self.stdout.write(f"\n{style(fault_id)}\n  {finding.sentence}")
+            self.stdout.write(f"\n{style(fault_id)}")
+            self._paragraph("", finding.sentence)
             if names := report.failing.get(fault_id):
-                self.stdout.write(f"  Fails    {_listed(names, report)}")
-            first, *more = finding.remedy.splitlines()
-            self.stdout.write(f"  Remedy   {first}")
-            for line in more:
-                self.stdout.write(f"           {line}")
+                self._paragraph("Fails", _listed(names, report))
+            self._paragraph("Remedy", finding.remedy)
         if report.left:
             what = "1 client stays" if report.left == 1 else f"{report.left} clients stay"
             self.stdout.write(f"\n{what} registered there: what the doctor registered could not be deleted.")
         self.stdout.write(f"\n{self._verdict(report)}")
+
+    def _paragraph(self, head: str, text: str) -> None:
+        margin = f"  {head:<7}  " if head else "  "
+        for line in text.splitlines():
+            wrapped = textwrap.wrap(line, WIDTH, break_long_words=False, break_on_hyphens=False)
+            for part in wrapped:
+                self.stdout.write(margin + part)
+                margin = " " * len(margin)
 
     def _verdict(self, report: Report) -> str:
         failing = [name for name in report.walked if report.fails(name)]

@@ -1,0 +1,101 @@
+"""`doctor`, as a person starts it; what it finds is in tests/doctor."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ovauth.doctor import CLIENTS, FAULTS, Client
+from tests.clients.recorded.recordings import RECORDINGS
+from tests.deploy.proxies import free_port
+from tests.doctor.faulty import between
+from tests.serving import SECRET, Server, manage, running
+
+pytestmark = pytest.mark.xdist_group("doctor's command")
+
+GUIDE = Path(__file__).resolve().parents[2] / "docs" / "troubleshooting.md"
+RECORDED = {
+    "Claude (web)": "claude-web",
+    "Claude Code": "claude-code",
+    "ChatGPT": "chatgpt",
+    "Cursor": "cursor",
+    "VS Code": "vscode",
+    "Codex": "codex",
+    "MCP Inspector": "inspector-web",
+    "mcp-remote": "mcp-remote",
+}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with running(data_dir=tmp_path_factory.mktemp("examined") / "data") as server:
+        yield server
+
+
+def test_when_all_is_well_it_says_so_step_by_step(server: Server, tmp_path: Path) -> None:
+    """From a folder of its own: it needs nothing of the server but its address and a key."""
+    env = {"OVAUTH_API_KEY": server.operator_api_key}
+    done = manage("doctor", "--url", f"{server.url}/mcp", data_dir=tmp_path / "laptop", env=env)
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    lines = done.stdout.splitlines()
+    assert lines[0] == f"{server.url}/mcp, as clients see it"
+    steps = [line.split(maxsplit=1) for line in lines[2:-2]]
+    assert {mark for mark, _ in steps} == {"ok", "skip"}
+    assert [rest.split()[0] for mark, rest in steps if mark == "skip"] == ["Claude", "ChatGPT"]
+    assert "revoked and refused" in steps[-1][1]
+    assert lines[-1] == "These connect: Claude Code, Cursor, VS Code, Codex, MCP Inspector, mcp-remote."
+    assert not SECRET.search(done.stdout)
+    assert not (tmp_path / "laptop" / "ovauth.sqlite3").exists()
+
+
+def test_a_fault_has_its_sentence_those_who_fail_and_a_remedy(server: Server, tmp_path: Path) -> None:
+    with between(server.url, on_request=lambda request: request.having(x_forwarded_host="ov.example.com")) as origin:
+        done = manage("doctor", "--url", origin, data_dir=tmp_path / "laptop")
+        told = manage("doctor", "--url", origin, "--json", data_dir=tmp_path / "laptop")
+    assert done.returncode == told.returncode == 1
+    assert "fault  Claude Code     issuer-differs" in done.stdout
+    assert "\nissuer-differs\n  The challenge of /mcp says http://ov.example.com" in done.stdout
+    assert "\n  Fails    every client\n  Remedy   Settings: OVAUTH_PUBLIC_BASE_URL=" in done.stdout
+    parsed = json.loads(told.stdout)
+    assert (parsed["ok"], parsed["clients"]["Codex"]) == (False, False)
+    assert [fault["id"] for fault in parsed["faults"]] == ["issuer-differs"]
+
+
+def test_nobody_there_is_status_one_and_no_address_is_status_two(tmp_path: Path) -> None:
+    absent = manage("doctor", "--url", f"http://127.0.0.1:{free_port()}", data_dir=tmp_path / "data")
+    assert (absent.returncode, absent.stderr) == (1, "")
+    assert absent.stdout.endswith("No client can connect.\n")
+    wrong = manage("doctor", "--url", "ov.example.com", data_dir=tmp_path / "data")
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert wrong.stderr == (
+        "--url ov.example.com cannot be used: it must begin with https:// or http://. "
+        "Write it like https://ov.example.com\n"
+    )
+
+
+def test_without_an_address_it_takes_the_configured_one(tmp_path: Path) -> None:
+    env = {"OVAUTH_PUBLIC_BASE_URL": "https://ovauth-doctor.invalid"}
+    done = manage("doctor", data_dir=tmp_path / "data", env=env)
+    assert "The name ovauth-doctor.invalid leads nowhere" in done.stdout
+
+
+@pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.name)
+def test_its_clients_are_those_that_were_recorded(client: Client) -> None:
+    """The recordings have the sources of each fact; what the doctor does is the same."""
+    recorded = RECORDINGS[RECORDED[client.name]]
+    scopes = {"challenge": "mcp", "supported": "mcp fs admin"}
+    assert (client.hosted, client.origin, client.user_agent) == (recorded.hosted, recorded.origin, recorded.user_agent)
+    assert (f"{{issuer}}/mcp{client.ending}", client.first) == (recorded.url, recorded.first)
+    assert client.protocol == recorded.protocol
+    tried = [(path.format(at=""), 404) for path in client.tried]
+    assert [*tried, *((path.format(at=""), 200) for path in client.discovery)] == list(recorded.discovery)
+    assert client.document(scopes) == dict(recorded.registration)
+    assert client.redirect_uri == recorded.redirect_uri
+    assert client.scope.format_map(scopes) == recorded.authorize.get("scope", "")
+    assert client.names_resource == ("resource" in recorded.authorize)
+
+
+def test_the_guide_has_every_fault_and_no_other() -> None:
+    named = {part for part in GUIDE.read_text().split("`") if part in FAULTS}
+    assert named == set(FAULTS)
