@@ -9,11 +9,12 @@ Prints tables; with `--out FOLDER` they and all figures (JSON) are put there as 
 import argparse
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tests.bench import report
-from tests.bench.contenders import CONTENDERS, ENDPOINTS, PEERS, Constant, Contender, NotHere, Ovauth, Peer
+from tests.bench import databases, report
+from tests.bench.contenders import CONTENDERS, ENDPOINTS, PEERS, Constant, Contender, Ovauth, Peer
+from tests.bench.databases import NotHere
 from tests.bench.measure import Run, perform
 
 
@@ -31,13 +32,15 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=2.0, help="of one window")
     parser.add_argument("--watch", action="store_true", help="how long ovauth's event loop stands still, instead of costs")
     parser.add_argument("--out", type=Path, metavar="FOLDER")
-    parser.add_argument("--prepare", action="store_true", help="only install the peers, and make the large databases")
+    parser.add_argument(
+        "--prepare", action="store_true", help="only install the peers, and make the databases of --rows that are large"
+    )
     asked = parser.parse_args()
     if not sys.platform.startswith("linux"):
         parser.error("processor time is read from Linux")
 
     if asked.prepare:
-        return prepare()
+        return prepare(asked.engine, asked.rows)
     run = Run(
         title=f"{', '.join(map(str, asked.connections))} connections",
         contenders=list(_contenders(asked)),
@@ -57,7 +60,7 @@ def main() -> int:
     return 1 if any(result.fault for result in results) else 0
 
 
-def prepare() -> int:
+def prepare(engines: Sequence[str], rows: Sequence[int]) -> int:
     """What takes long and is done once, into the cache."""
     missing = 0
     for peer in PEERS:
@@ -67,6 +70,10 @@ def prepare() -> int:
         except NotHere as reason:
             missing += 1
             print(f"  is left out: {reason}")
+    for size in (databases.Size(number) for number in rows if number >= databases.LARGE):
+        for engine in engines:
+            print(f"{engine} with {size.access_tokens:,} access tokens …", flush=True)
+            databases.make(engine, size)
     return 1 if missing else 0
 
 

@@ -11,32 +11,27 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
 from ovauth.credentials import Kind
-from tests.bench import fill, processes, work
+from tests.bench import databases, fill, processes, work
+from tests.bench.databases import CACHE, ISSUER, NotHere
 from tests.bench.load import Work
 from tests.databases import database_url
 from tests.serving import MANAGE, environment
 
 ROOT = MANAGE.parent
 SERVERS = Path(__file__).parent / "servers"
-CACHE = Path(os.environ.get("OVAUTH_BENCH_CACHE", "~/.cache/ovauth-bench")).expanduser()
-ISSUER = "http://127.0.0.1:1933"
 RESOURCE = f"{ISSUER}/mcp"
 SAMPLE = 20_000
 """So many different tokens are shown at most, spread over the whole table."""
 START = 120
 
 ENDPOINTS = ("registration", "code", "refresh", "bearer", "introspection", "discovery", "page flow")
-
-
-class NotHere(Exception):
-    """This contender cannot be measured on this machine. The message says why."""
 
 
 @dataclass
@@ -133,7 +128,7 @@ class Floor(Contender):
         url = self.stack.enter_context(database_url(self.engine))
         self.port = free_port()
         if url:
-            self.database_pid = postmaster(url)
+            self.database_pid = databases.postmaster(url)
         self.run(
             [sys.executable, "-m", "tests.bench.servers.floor", str(self.port), str(self.workers)],
             folder=folder,
@@ -323,19 +318,18 @@ class Ovauth(Contender):
         return super().label + (f", {self.rows:,} tokens" if self.rows != 1000 else "")
 
     @property
-    def size(self) -> tuple[int, int, int]:
-        """Access tokens, grants, clients."""
-        return self.rows, max(100, self.rows // 5), max(20, self.rows // 50)
+    def size(self) -> databases.Size:
+        return databases.Size(self.rows)
 
     def start(self, folder: Path) -> None:
-        env = self.stack.enter_context(database(self, folder))
+        env = self.stack.enter_context(databases.filled(self.engine, self.size, folder))
         if "DATABASE_URL" in env:
-            self.database_pid = postmaster(env["DATABASE_URL"])
-        data = Path(env.pop("OVAUTH_DATA_DIR", str(folder / "data")))
-        env |= {"OVAUTH_DATA_DIR": str(data), "PYTHONPATH": str(ROOT)}
+            self.database_pid = databases.postmaster(env["DATABASE_URL"])
+        env |= {"PYTHONPATH": str(ROOT)}
         serve = ["serve", "--workers", str(self.workers), "--port"]
         self.hand = Stagehand(env, folder)
         self.stack.callback(self.hand.stop)
+        self.hand.do(rest=True)
         self.port = free_port()
         self.run(
             [sys.executable, str(MANAGE), *serve, str(self.port)],
@@ -345,13 +339,13 @@ class Ovauth(Contender):
         )
 
     def tokens(self) -> list[str]:
-        tokens, grants, _ = self.size
-        chosen = random.Random(7).sample(range(tokens), min(tokens, SAMPLE))
-        return [fill.secret(Kind.ACCESS_TOKEN, number) for number in chosen if fill.works(number, tokens, grants)]
+        chosen = random.Random(7).sample(range(self.rows), min(self.rows, SAMPLE))
+        working = (number for number in chosen if fill.works(number, self.rows, self.size.grants))
+        return [fill.secret(Kind.ACCESS_TOKEN, number) for number in working]
 
     def work(self, endpoint: str, connections: int, seconds: float) -> Work:
         assert self.hand is not None
-        self.hand.do(settle=True)
+        self.hand.do(forget=True)
         match endpoint:
             case "registration":
                 return work.Registration("/register")
@@ -425,40 +419,6 @@ class Stagehand:
         assert self.process.stdin is not None
         self.process.stdin.close()
         self.process.wait(20)
-
-
-@contextmanager
-def database(contender: Ovauth, folder: Path) -> Iterator[dict[str, str]]:
-    """The environment that names a database of the contender's size: small ones are made for the occasion."""
-    with database_url(contender.engine) as url:
-        env = {"OVAUTH_DATA_DIR": str(folder / "data"), **({"DATABASE_URL": url} if url else {})}
-        fill_it(env, contender.size, folder)
-        yield env
-
-
-def fill_it(env: dict[str, str], size: tuple[int, int, int], folder: Path) -> None:
-    tokens, grants, clients = (str(number) for number in size)
-    subprocess.run(
-        [sys.executable, "-m", "tests.bench.fill", "--access-tokens", tokens, "--grants", grants, "--clients", clients]
-        + ["--issuer", ISSUER],
-        cwd=folder,
-        env=environment(folder / "data", env | {"PYTHONPATH": str(ROOT)}),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL if int(tokens) < 100_000 else None,
-        check=True,
-    )
-
-
-def postmaster(url: str) -> int | None:
-    """The process of the PostgreSQL server behind the URL, if it is one of this machine's."""
-    import psycopg
-
-    with psycopg.connect(url) as connection:
-        row = connection.execute("SHOW data_directory").fetchone()
-    try:
-        return int((Path(row[0]) / "postmaster.pid").read_text().splitlines()[0]) if row else None
-    except OSError:
-        return None
 
 
 CONTENDERS: dict[str, type[Contender]] = {

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench import processes
-from tests.bench.contenders import Contender, NotHere, Ovauth
+from tests.bench.contenders import Contender, Ovauth
+from tests.bench.databases import NotHere
 from tests.bench.load import Wrong, drive
 
 WARM_UP = 0.3

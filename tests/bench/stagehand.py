@@ -3,7 +3,8 @@ standard input, as JSON, one answer a line.
 
     {"codes": 1000}     authorization codes, each for a grant of a public client
     {"refresh": 16}     refresh tokens, likewise
-    {"settle": true}    “last used” is now for every grant, and no limit has counted anything
+    {"rest": true}      “last used” needs no writing for a month, whoever calls: one write a minute is not what is measured
+    {"forget": true}    no limit has counted anything
 """
 
 import itertools
@@ -19,6 +20,7 @@ import django
 
 django.setup()
 
+from django.db.models import Q
 from django.utils import timezone
 
 from ovauth import credentials
@@ -74,10 +76,15 @@ def refresh(count: int) -> list[tuple[str, str]]:
     return made
 
 
-def settle() -> None:
-    now = timezone.now()
-    Grant.objects.update(last_used_at=now)
-    ApiKey.objects.update(last_used_at=now)
+def rest() -> None:
+    later = timezone.now() + timedelta(days=30)
+    for model in (Grant, ApiKey):
+        model._base_manager.filter(Q(last_used_at=None) | Q(last_used_at__lt=later - timedelta(days=1))).update(
+            last_used_at=later
+        )
+
+
+def forget() -> None:
     Tally.objects.all().delete()
 
 
@@ -93,8 +100,10 @@ def main() -> None:
                     answer = codes(value)
                 case "refresh":
                     answer = refresh(value)
-                case "settle":
-                    settle()
+                case "rest":
+                    rest()
+                case "forget":
+                    forget()
         sys.stdout.write(json.dumps(answer) + "\n")
         sys.stdout.flush()
 
