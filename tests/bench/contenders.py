@@ -234,6 +234,7 @@ class OpenViking(PythonPeer):
     title = "OpenViking 0.5.2"
     packages = ("openviking==0.5.2", "uvicorn", "httptools", "uvloop")
     resource = RESOURCE
+    codes_per_second = 1800
     paths: ClassVar = {
         "registration": "/register",
         "code": "/token",
@@ -311,6 +312,7 @@ class Ovauth(Contender):
 
     title = "ovauth"
     does = frozenset(ENDPOINTS)
+    codes_per_second: ClassVar[int] = 4500
     hand: "Stagehand | None" = None
 
     @property
@@ -350,7 +352,7 @@ class Ovauth(Contender):
             case "registration":
                 return work.Registration("/register")
             case "code":
-                codes = self.hand.do(codes=int(4500 * seconds * self.workers))
+                codes = self.hand.do(codes=int(self.codes_per_second * seconds * self.workers))
                 return work.Code("/token", codes, resource=RESOURCE)
             case "refresh":
                 return work.Refresh("/token", self.hand.do(refresh=connections), resource=RESOURCE)
@@ -430,4 +432,5 @@ CONTENDERS: dict[str, type[Contender]] = {
     "toolkit": Toolkit,
     "oidc-provider": OidcProvider,
 }
+"""By the names of the command line, in the order of the tables."""
 PEERS: tuple[type[Peer], ...] = (OpenViking, Toolkit, OidcProvider)

@@ -5,6 +5,7 @@ measured. A request counts when its answer is complete and has the expected stat
 """
 
 import asyncio
+import os
 import re
 import time
 from array import array
@@ -13,6 +14,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import uvloop
+
+from tests.bench import processes
 
 LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 CHUNKED = re.compile(rb"\r\ntransfer-encoding: *chunked", re.IGNORECASE)
@@ -143,7 +146,12 @@ def drive(
     warm_up: float = 0.3,
     mark: Callable[[], None] = lambda: None,
 ) -> Measured:
-    """Asks for `seconds`, after `warm_up` seconds that do not count. `mark` is called at the begin and at the end of what
-    counts. Raises Wrong when an answer is not the expected one."""
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(Driver(work).run(port, connections, warm_up, seconds, mark))
+    """Asks for `seconds`, after `warm_up` seconds that do not count, on the load's own core. `mark` is called at the begin
+    and at the end of what counts. Raises Wrong when an answer is not the expected one."""
+    everywhere = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, processes.LOAD)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(Driver(work).run(port, connections, warm_up, seconds, mark))
+    finally:
+        os.sched_setaffinity(0, everywhere)

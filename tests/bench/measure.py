@@ -1,7 +1,6 @@
 """The measuring itself: contenders take turns within one run, round after round, so that what disturbs the machine
 disturbs all of them. The median of the rounds counts."""
 
-import os
 import statistics
 import sys
 import tempfile
@@ -162,14 +161,7 @@ def window(contender: Contender, endpoint: str, connections: int, run: Run) -> F
         clocks.append((processes.cpu_seconds(server), processes.cpu_seconds(database)))
 
     told = contender.watch() if run.watch and isinstance(contender, Ovauth) else None
-    everywhere = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, processes.LOAD)
-    try:
-        measured = drive(
-            work, port=contender.port, connections=connections, seconds=run.seconds, warm_up=WARM_UP, mark=mark
-        )
-    finally:
-        os.sched_setaffinity(0, everywhere)
+    measured = drive(work, port=contender.port, connections=connections, seconds=run.seconds, warm_up=WARM_UP, mark=mark)
     (server_before, database_before), (server_after, database_after) = clocks
     pieces = measured.requests / work.requests_in_one
     return Figures(

@@ -1,7 +1,15 @@
 """The tables, in Markdown."""
 
+import os
+import platform
+import subprocess
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
 
+from tests.bench.claims import Claim
+from tests.bench.endurance import MIX, Endured
 from tests.bench.measure import Result
 
 Table = list[list[str]]
@@ -16,37 +24,35 @@ def markdown(table: Table) -> str:
 
 
 def by_endpoint(results: Sequence[Result], cell: Callable[[Result], str]) -> Table:
-    """A row for each contender, a column for each endpoint (and number of connections, where there are several)."""
-    columns = list(dict.fromkeys((result.endpoint, result.connections) for result in results))
-    several = len({connections for _, connections in columns}) > 1
-    titles = [f"{endpoint}, {connections}" if several else endpoint for endpoint, connections in columns]
-    table = [["", *titles]]
-    for contender in dict.fromkeys(result.contender for result in results):
-        cells = {
-            (result.endpoint, result.connections): cell(result) if result.rounds else "failed"
-            for result in results
-            if result.contender == contender and (result.rounds or result.fault)
-        }
-        table.append([contender, *(cells.get(column, "–") for column in columns)])
+    """A row for each contender (and number of connections, where there are several), a column for each endpoint."""
+    endpoints = list(dict.fromkeys(result.endpoint for result in results))
+    several = len({result.connections for result in results}) > 1
+    cells: dict[tuple[str, int], dict[str, str]] = {}
+    for result in results:
+        row = cells.setdefault((result.contender, result.connections), {})
+        row[result.endpoint] = cell(result) if result.rounds else "failed"
+    table = [["", *endpoints]]
+    for (contender, connections), row in cells.items():
+        title = f"{contender}, {_counted(connections)}" if several else contender
+        table.append([title, *(row.get(endpoint, "–") for endpoint in endpoints)])
     return table
+
+
+def _counted(connections: int) -> str:
+    return f"{connections} connection{'' if connections == 1 else 's'}"
 
 
 def cpu(result: Result) -> str:
     """The median, with the least and the most of the rounds; for PostgreSQL what the database spent as well."""
     low, high = result.spread("cpu_us")
-    said = (
-        f"{result.median('cpu_us'):.0f}"
-        if len(result.rounds) < 2
-        else f"{result.median('cpu_us'):.0f} ({low:.0f}–{high:.0f})"
-    )
-    return said if result.engine == "sqlite" else f"{said} + {result.median('database_cpu_us'):.0f}"
+    said = f"{result.median('cpu_us'):,.0f}"
+    if len(result.rounds) > 1:
+        said += f" ({low:,.0f}–{high:,.0f})"
+    return said if result.engine == "sqlite" else f"{said} + {result.median('database_cpu_us'):,.0f}"
 
 
 def latency(result: Result) -> str:
-    return (
-        f"{result.median('per_second'):,.0f}/s, {result.median('p50_ms'):.1f} / {result.median('p99_ms'):.1f} ms"
-        f" (×{result.median('p99_ms') / result.median('p50_ms'):.1f})"
-    )
+    return f"{result.median('per_second'):,.0f}/s, {result.median('p50_ms'):.1f} / {result.median('p99_ms'):.1f} ms"
 
 
 def memory(result: Result) -> str:
@@ -54,18 +60,59 @@ def memory(result: Result) -> str:
 
 
 def loop(result: Result) -> str:
-    worst = max(result.rounds, key=lambda figures: figures.loop.get("longest_ms", 0.0)).loop
-    return f"{worst.get('longest_ms', 0):.1f} ms ({worst.get('longest_running_ms', 0):.1f} ms with a core)"
+    longest = max(figures.loop.get("longest_ms", 0.0) for figures in result.rounds)
+    running = max(figures.loop.get("longest_running_ms", 0.0) for figures in result.rounds)
+    return f"{longest:.1f} ms ({running:.1f} with a core)"
 
 
-def tell(title: str, results: Sequence[Result]) -> str:
-    parts = [f"### {title}"]
+def section(title: str, results: Sequence[Result], about: str = "") -> str:
+    parts = [f"## {title}", *([about] if about else [])]
     if not any(result.rounds for result in results):
-        return f"### {title}\n\nNothing could be measured."
+        return "\n\n".join([*parts, "Nothing could be measured."])
     if any(figures.loop for result in results for figures in result.rounds):
-        parts += ["Longest time without a turn of the event loop:", markdown(by_endpoint(results, loop))]
-        return "\n\n".join(parts)
+        return "\n\n".join([*parts, "Longest time without a turn of the event loop:", markdown(by_endpoint(results, loop))])
     parts += ["Processor time of the server for one request, µs:", markdown(by_endpoint(results, cpu))]
     parts += ["Requests per second, p50 / p99 as the client sees them:", markdown(by_endpoint(results, latency))]
     parts += ["Memory of the largest process (RSS):", markdown(by_endpoint(results, memory))]
     return "\n\n".join(parts)
+
+
+def endurance(endured: Endured) -> str:
+    mix = ", ".join(f"{share} % {kind}" for kind, share in MIX.items())
+    steps = endured.sizes[:: max(1, len(endured.sizes) // 8)]
+    table = [["requests", *(f"{count:,}" for count, _ in steps)], ["RSS, MB", *(f"{size:.1f}" for _, size in steps)]]
+    said = f"One process, 16 connections, {mix}; {endured.sizes[-1][0]:,} requests in {endured.seconds:.0f} s."
+    return "\n\n".join(["## Memory over many requests", said, markdown(table)])
+
+
+def verdicts(claims: Sequence[Claim]) -> str:
+    table = [["what", "measured", "bound", ""]]
+    for claim in claims:
+        free = claim.bound == float("inf")
+        bound = "–" if free else f"{'≥' if claim.at_least else '≤'} {claim.bound:g}{claim.unit}"
+        holds = "" if free else "holds" if claim.holds else "**does not hold**"
+        table.append(
+            [
+                claim.what,
+                f"{claim.shown:.2f}{claim.unit}" if claim.unit == "×" else f"{claim.shown:.1f}{claim.unit}",
+                bound,
+                holds,
+            ]
+        )
+    return "\n\n".join(["## What was asked for", markdown(table)])
+
+
+def machine() -> str:
+    """On what, and of what version: figures of two machines cannot be compared."""
+    cpuinfo = Path("/proc/cpuinfo").read_text()
+    model = next((line.partition(":")[2].strip() for line in cpuinfo.splitlines() if line.startswith("model name")), "?")
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
+    ).stdout.strip()
+    packages = ", ".join(f"{name} {version(name)}" for name in ("django", "uvicorn", "mcp"))
+    return (
+        f"Measured {datetime.now(UTC):%Y-%m-%d %H:%M} UTC at commit {commit or '?'}: {os.cpu_count()} cores ({model}), "
+        f"{memory:.0f} GiB, Linux {platform.release().split('-')[0]}, Python {platform.python_version()}, {packages}. "
+        f"Load of the machine before: {os.getloadavg()[0]:.1f}."
+    )
