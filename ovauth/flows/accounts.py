@@ -88,6 +88,11 @@ def printed_key_works() -> bool:
     return ApiKey.objects.filter(**first, created_at=F("member__created_at"), revoked_at=None).exists()
 
 
+def first_password_stands() -> bool:
+    """Whether the first operator still signs in by the password that the first start printed."""
+    return Member.objects.filter(sign_in_name=f"{FIRST_ACCOUNT}/{FIRST_OPERATOR}", first_password=True).exists()
+
+
 def is_first_operator(*, account: str, name: str) -> bool:
     """Whether that is whose credentials the first start printed."""
     return (account, name) == (FIRST_ACCOUNT, FIRST_OPERATOR)

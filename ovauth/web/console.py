@@ -29,6 +29,7 @@ from ovauth.flows.authority import Authority
 from ovauth.flows.revocation import Ended
 from ovauth.provenance import Actor
 from ovauth.roles import Role
+from ovauth.rules import origin
 from ovauth.templatetags.moments import ago
 from ovauth.web import callers, connected, connecting, review
 from ovauth.web.authorize import SeeOther, waiting_behind
@@ -188,7 +189,10 @@ class SignIn(LoginView):
             fault = _("Fill in both fields.")
         waiting = waiting_behind(self.request, str(found["next"] or ""))
         found["review"] = review.of(self.request, waiting, here=True) if waiting else None
-        return found | {"fault": fault}
+        name = self.request.POST.get("username", "")
+        if not name and _is_at_the_machine(self.request) and accounts.first_password_stands():
+            found["printed"] = name = accounts.FIRST_OPERATOR
+        return found | {"fault": fault, "name": name}
 
     def _who(self) -> dict[str, str]:
         return {"name": self.request.POST.get("username", ""), "ip": _ip(self.request)}
@@ -355,6 +359,11 @@ def _on_this_origin(request: HttpRequest, url: str) -> str:
     """The URL if it stays on this origin, else nothing."""
     safe = url_has_allowed_host_and_scheme(url, {request.get_host()}, require_https=request.is_secure())
     return url if safe else ""
+
+
+def _is_at_the_machine(request: HttpRequest) -> bool:
+    """Whether the browser runs where the server does, so that its person may have the terminal before them."""
+    return origin.is_loopback_host(request.get_host()) and origin.is_loopback_address(_ip(request))
 
 
 def authority_of(request: HttpRequest) -> Authority:

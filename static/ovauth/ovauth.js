@@ -70,12 +70,22 @@ each("countdown", (shown) => {
 });
 
 // ---- copy
+async function copy(text) {
+  if (navigator.clipboard) return navigator.clipboard.writeText(text);
+  const field = document.createElement("textarea"); // plain http has no clipboard, but it can copy what is selected
+  field.value = text;
+  document.body.append(field);
+  field.select();
+  document.execCommand("copy");
+  field.remove();
+}
+
 each("copy", (button) => {
-  if (!navigator.clipboard) return;
   const words = button.textContent;
   button.hidden = false;
   button.addEventListener("click", async () => {
-    await navigator.clipboard.writeText(button.dataset.copy);
+    await copy(button.dataset.copy);
+    button.focus();
     button.textContent = button.dataset.done;
     setTimeout(() => { button.textContent = words; }, 2000);
   });

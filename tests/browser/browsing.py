@@ -73,6 +73,13 @@ class App:
         return f"{self.origin}/authorize?{urlencode(asked | changes)}"
 
     def redeems(self, code: str) -> bool:
+        return self._exchange(code).status_code == 200
+
+    def redeem(self, code: str) -> str:
+        """The access token for the code."""
+        return str(self._exchange(code).raise_for_status().json()["access_token"])
+
+    def _exchange(self, code: str) -> httpx2.Response:
         form = {
             "grant_type": "authorization_code",
             "client_id": self.client_id,
@@ -80,7 +87,7 @@ class App:
             "code": code,
             "code_verifier": VERIFIER,
         }
-        return httpx2.post(f"{self.origin}/token", data=form).status_code == 200
+        return httpx2.post(f"{self.origin}/token", data=form)
 
 
 class Listener:

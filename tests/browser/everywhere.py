@@ -38,9 +38,9 @@ class Site:
             args = ("create_user", name, "--account", "default", "--role", role, "--password-stdin", "--json")
             self.keys[name] = json.loads(server.manage(*args, typed=PASSWORD))["api_key"]
         for app in (self.blocked, self.forgotten, self.claude, self.code, self.code):
-            self._connect(app, server.operator_api_key)
-        self._connect(self.notes, self.keys["carol"])
-        self._connect(self.code, self.keys["dora"])
+            self.connect(app, server.operator_api_key)
+        self.connect(self.notes, self.keys["carol"])
+        self.connect(self.code, self.keys["dora"])
         self._grow_old()
 
     # -------------------------------------------------------------- people
@@ -123,8 +123,8 @@ class Site:
             "enter-wrong": lambda page: self._entered(page, "ABC-DEF"),
             "enter-decided": self._entered_too_late,
             "enter-approved": self._entered_again,
-            "review-by-code": lambda page: self._entered(page, self._code_of(self.claude)),
-            "review-by-code-loopback": lambda page: self._entered(page, self._code_of(self.code)),
+            "review-by-code": lambda page: self._entered(page, self.code_of(self.claude)),
+            "review-by-code-loopback": lambda page: self._entered(page, self.code_of(self.code)),
             "review-by-code-device": lambda page: self._entered(page, self._device_code()),
             "decided-approved": lambda page: self._answered(page, "approve"),
             "decided-denied": lambda page: self._answered(page, "deny"),
@@ -181,7 +181,10 @@ class Site:
 
     def _pressed(self, page: Page, path: str) -> None:
         page.goto(f"{self.origin}{path}")
+        before = page.inner_html("main")
         page.click("main .card form button")
+        page.wait_for_function("before => document.querySelector('main')?.innerHTML !== before", arg=before)
+        page.wait_for_load_state()
 
     def _database(self, *statements: tuple[str, tuple[str, ...]]) -> None:
         with closing(sqlite3.connect(self.server.data_dir / "ovauth.sqlite3", timeout=20)) as database, database:
@@ -286,7 +289,7 @@ class Site:
         page.click("main .card form button")
         page.wait_for_selector(".reference")
 
-    def _code_of(self, app: App) -> str:
+    def code_of(self, app: App) -> str:
         with httpx2.Client(follow_redirects=True) as other:
             found = re.search(r'data-code="([^"]+)"', other.get(app.url()).text)
         assert found
@@ -299,12 +302,12 @@ class Site:
         page.wait_for_selector("#fault, [data-guard], .reference")
 
     def _entered_too_late(self, page: Page) -> None:
-        code = self._code_of(self.claude)
+        code = self.code_of(self.claude)
         self._decide(code, "deny", self.server.operator_api_key)
         self._entered(page, code)
 
     def _entered_again(self, page: Page) -> None:
-        code = self._code_of(self.claude)
+        code = self.code_of(self.claude)
         self._decide(code, "approve", self.server.operator_api_key)
         self._entered(page, code)
 
@@ -313,7 +316,7 @@ class Site:
             self._entered(page, "ABC-DEF")
 
     def _answered(self, page: Page, decision: str) -> None:
-        self._entered(page, self._code_of(self.claude))
+        self._entered(page, self.code_of(self.claude))
         page.click(f"[value={decision}]:enabled")
         page.wait_for_selector(".verdict")
 
@@ -325,7 +328,7 @@ class Site:
         page.wait_for_selector("#fault")
 
     def _disconnected(self, page: Page) -> None:
-        self._connect(self.notes, self.server.operator_api_key)
+        self.connect(self.notes, self.server.operator_api_key)
         page.goto(f"{self.origin}/console/")
         page.click(".connections form button")
         page.wait_for_selector(".note")
@@ -356,8 +359,8 @@ class Site:
 
     # -------------------------------------------------------------- apps
 
-    def _connect(self, app: App, key: str) -> None:
-        """The whole way of an app, up to its tokens."""
+    def connect(self, app: App, key: str) -> str:
+        """The whole way of an app, up to its access token."""
         with httpx2.Client(follow_redirects=True) as client:
             page = client.get(app.url())
             found = re.search(r'data-code="([^"]+)"', page.text)
@@ -365,7 +368,12 @@ class Site:
             self._decide(found[1], "approve", key)
             status = client.get(str(page.url).replace("/page?", "/page/status?")).json()
         code = httpx2.URL(status["redirect_url"]).params["code"]
-        assert app.redeems(code)
+        return app.redeem(code)
+
+    def call(self, token: str) -> None:
+        """The first request of an app."""
+        answer = httpx2.get(f"{self.origin}/api/v1/whoami", headers={"Authorization": f"Bearer {token}"})
+        assert answer.status_code == 200, answer.text
 
     def _device(self, name: str) -> str:
         document = {

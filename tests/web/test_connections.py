@@ -52,7 +52,7 @@ def test_a_row_says_where_the_connection_began_and_in_which_browser(web: Web, al
     connected(client_app, alice.by_session)
     Grant.objects.update(asked_from_ip="192.0.2.1", asked_by=CHROME)
     (row,) = rows(signed_in(web, alice))
-    assert "Connected just now, from 192.0.2.1, Chrome on macOS" in row
+    assert "Connected just now from 192.0.2.1 · Chrome on macOS" in row
     assert "Not used yet" in row
 
 

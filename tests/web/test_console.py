@@ -8,7 +8,7 @@ import pytest
 from django.test import Client as Web
 from django.urls import reverse
 
-from ovauth.flows import authorization, sign_in
+from ovauth.flows import accounts, authorization, sign_in
 from ovauth.models import AuditEvent, Client, Grant, Member, PendingAuthorization
 from tests.conftest import CALLBACK, Person, begun, connected, registered, works
 
@@ -67,6 +67,19 @@ def test_a_wrong_name_and_a_wrong_password_and_a_deactivated_user_look_the_same(
         assert "User name or password is wrong." in text(answer)
         assert "<title>Error: Sign in" in text(answer)
     assert AuditEvent.objects.filter(event="login.failed").count() == 3
+
+
+def test_whoever_sits_at_the_machine_after_the_first_start_is_told_where_the_password_is(web: Web, db: None) -> None:
+    accounts.create_first_operator(lambda made: None)
+    page = text(web.get(LOGIN, headers={"Host": "127.0.0.1:1933"}))
+    assert 'value="operator"' in page
+    assert "The terminal printed it" in page
+    for host, ip in (("ov.example.com", "127.0.0.1"), ("127.0.0.1:1933", "192.0.2.1")):
+        elsewhere = text(web.get(LOGIN, headers={"Host": host}, REMOTE_ADDR=ip))
+        assert 'value=""' in elsewhere
+        assert "The terminal printed it" not in elsewhere
+    accounts.set_password(account="default", name="operator", password="another-long-password")
+    assert "The terminal printed it" not in text(web.get(LOGIN, headers={"Host": "127.0.0.1:1933"}))
 
 
 def test_the_password_is_never_sent_back_and_the_name_is(web: Web, alice: Person) -> None:
