@@ -14,13 +14,13 @@ from typing import Any, Final
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Exists, Max, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Exists, F, Max, OuterRef, Q, QuerySet, Subquery
 from django.utils import timezone
 
 from ovauth.errors import NotFound
 from ovauth.flows import revocation
 from ovauth.flows.revocation import Ended
-from ovauth.models import AccessToken, ClientOrigin, Grant, PendingAuthorization, RefreshToken
+from ovauth.models import AccessToken, ClientOrigin, Grant, RefreshToken
 from ovauth.rules import display_text, redirect_uris
 
 IDLE: Final = timedelta(days=30)
@@ -29,7 +29,7 @@ IDLE: Final = timedelta(days=30)
 NEVER: Final = datetime.min.replace(tzinfo=UTC)
 ENDED_ALREADY: Final = "This connection had ended already."
 
-Installation = tuple[int, int, str, bytes | Grant | PendingAuthorization]
+Installation = tuple[int, int, str, bytes | Grant]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +70,23 @@ def of_others(*, account: str, member_pk: int) -> list[Connection]:
 def earlier(*, member_pk: int, pending_id: str) -> Connection | None:
     """The member's connection whose place an approval of this waiting request would take."""
     now = timezone.now()
-    pending = PendingAuthorization.objects.select_related("client").filter(public_id=pending_id).first()
-    if pending is None:
-        return None
-    asking = _installation(pending, member_pk)
-    found = [grant for grant in _grants(Q(member=member_pk, client=pending.client), now) if _key(grant) == asking]
-    return _of_one(found, now) if found else None
+    asking = {
+        "asking_for": F("client__pending__resource"),
+        "asking_browser": F("client__pending__browser_digest"),
+    }
+    found = _grants(Q(member=member_pk, client__pending__public_id=pending_id), now, **asking)
+    again = [grant for grant in found if _asks_again(grant)]
+    return _of_one(again, now) if again else None
+
+
+def _asks_again(grant: Any) -> bool:
+    """Whether the waiting request comes from the installation that has this grant."""
+    if grant.resource != grant.asking_for:
+        return False
+    if grant.client.origin == ClientOrigin.REGISTERED:
+        return True
+    own, other = grant.browser_digest, grant.asking_browser
+    return own is not None and other is not None and bytes(own) == bytes(other)
 
 
 def taken_over() -> Exists:
@@ -93,13 +104,14 @@ def _living(whose: Q) -> list[Connection]:
     return [_of_one(grants, now) for grants in found.values()]
 
 
-def _grants(whose: Q, now: datetime) -> list[Grant]:
+def _grants(whose: Q, now: datetime, **more: F) -> list[Grant]:
     """Every grant under which a token works, or would if its client were not blocked; newest first."""
     grants = (
         Grant.objects.filter(whose, revoked_at=None)
         .annotate(
             access_until=_latest(AccessToken.objects.filter(expires_at__gt=now, revoked_at=None)),
             refresh_until=_latest(RefreshToken.objects.filter(expires_at__gt=now, consumed_at=None)),
+            **more,
         )
         .filter(Q(access_until__isnull=False) | Q(refresh_until__isnull=False))
         .select_related("client", "member__account", "api_key")
@@ -109,15 +121,12 @@ def _grants(whose: Q, now: datetime) -> list[Grant]:
 
 
 def _key(grant: Grant) -> Installation:
-    return _installation(grant, grant.member_id)
-
-
-def _installation(of: Grant | PendingAuthorization, member_pk: int) -> Installation:
     """What is equal for two approvals of the same installation for the same member."""
-    if of.client.origin == ClientOrigin.REGISTERED:
-        return member_pk, of.client_id, of.resource, b""
+    if grant.client.origin == ClientOrigin.REGISTERED:
+        return grant.member_id, grant.client_id, grant.resource, b""
     # Without a browser, on a device, nothing tells them apart: then each stands alone.
-    return member_pk, of.client_id, of.resource, bytes(of.browser_digest) if of.browser_digest else of
+    digest = bytes(grant.browser_digest) if grant.browser_digest else grant
+    return grant.member_id, grant.client_id, grant.resource, digest
 
 
 def _of_one(grants: list[Grant], now: datetime) -> Connection:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from django.conf import settings
 
 from ovauth.flows.connections import Connection
-from ovauth.rules import browsers
 from ovauth.web import review
 from ovauth.web.review import NamedTools
 
@@ -26,7 +25,7 @@ def rows(found: Iterable[Connection]) -> list[Row]:
     return [
         Row(
             connection,
-            browsers.name(connection.asked_by),
+            review.browser_name(connection.asked_by),
             tuple(review.in_words(name, sentences.get(name, name)) for name in connection.scopes),
             review.named_tools(connection.scopes),
         )

@@ -7,6 +7,7 @@ from typing import Any, Final, Literal
 from django.conf import settings
 from django.http import HttpRequest
 from django.utils.translation import get_language
+from django.utils.translation import gettext as _
 
 from ovauth import tools
 from ovauth.flows import approval, connections
@@ -96,7 +97,7 @@ def context(
         "fault": doubt.sentence if doubt else fault,
         "fault_about": doubt.about if doubt else "",
         "your_ip": _ip(request),
-        "browser_name": browsers.name(review.waiting.user_agent),
+        "browser_name": browser_name(review.waiting.user_agent),
         "idle_days": max(1, settings.OVAUTH.refresh_token_ttl // 86400),
     }
 
@@ -173,6 +174,12 @@ def doubt(request: HttpRequest, review: Review, acts_as: Caller) -> Doubt | None
     if review.borrowed_name and request.POST.get("certain") != "yes":
         return Doubt("certain", "Tick the box if you are certain, or choose Deny.")
     return None
+
+
+def browser_name(user_agent: str) -> str:
+    """“Chrome on Windows”, in the language of the page."""
+    browser, on, system = browsers.name(user_agent).partition(" on ")
+    return _("%(browser)s on %(system)s") % {"browser": browser, "system": system} if on else browser
 
 
 def _place(waiting: Waiting) -> Place:
