@@ -5,7 +5,7 @@ from django.urls import path
 from django.views.decorators.http import require_safe
 from django.views.generic import RedirectView
 
-from ovauth.web import authorize, console, console_keys, faults, languages, openapi, operations
+from ovauth.web import attempting, authorize, console, console_keys, faults, languages, openapi, operations
 from ovauth.web.api import api
 from ovauth.web.oauth import api as oauth
 
@@ -18,6 +18,7 @@ urlpatterns = [
     path("console/progress", console.how_far, name="console_progress"),
     path("console/login", console.SignIn.as_view(), name="console_login"),
     path("console/logout", console.sign_out, name="console_logout"),
+    path("console/attempts", attempting.attempts_page, name="console_attempts"),
     path("console/password", console.password, name="console_password"),
     path("console/disconnect", console.disconnect, name="console_disconnect"),
     path("console/keys", console_keys.keys, name="console_keys"),

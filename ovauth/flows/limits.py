@@ -38,6 +38,8 @@ OTP_BY_ADDRESS = Limit("otp/address", 20, 600)
 SIGN_IN_BY_NAME_AND_ADDRESS = Limit("sign-in/name+address", 8, 600)
 SIGN_IN_BY_ADDRESS = Limit("sign-in/address", 40, 600)
 REGISTRATION_BY_ADDRESS = Limit("registration/address", 300, 600)
+REFUSED_BY_CLIENT_AND_ADDRESS = Limit("refused/client+address", 20, 600)
+"""Not of what is refused, but of what is noted of it."""
 PENDING_BY_CLIENT_AND_ADDRESS = Limit("authorize/client+address", 120, 600)
 CLIENT_SECRET_BY_CLIENT_AND_ADDRESS = Limit("client secret/client+address", 30, 600)
 DOCUMENT_BY_URL = Limit("document/url", 1, 30)

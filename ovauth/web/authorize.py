@@ -19,7 +19,7 @@ from ninja import NinjaAPI
 
 from ovauth import wire
 from ovauth.errors import Conflict, Forbidden, Gone, InvalidRequest, NotFound, Refusal, UntrustedRedirect
-from ovauth.flows import approval, authorization, blocking, pushed_request
+from ovauth.flows import approval, attempts, authorization, blocking, pushed_request
 from ovauth.flows.authorization import Destination, Waiting
 from ovauth.roles import Role
 from ovauth.web import callers, languages, qr, review, spelling
@@ -51,17 +51,19 @@ def _authorize(request: HttpRequest) -> HttpResponse:
     sent = _sent(request)
     if "redirect_uri" in sent.repeated or "client_id" in sent.repeated:
         raise UntrustedRedirect("The app's link names two apps or two addresses.", reason="repeated parameter")
-    to = authorization.destination(
-        client_id=sent.one("client_id"),
-        redirect_uri=sent.one("redirect_uri"),
-        ip=request.META.get("REMOTE_ADDR", ""),
-    )
+    client_id, ip = sent.one("client_id"), request.META.get("REMOTE_ADDR", "")
+    try:
+        to = authorization.destination(client_id=client_id, redirect_uri=sent.one("redirect_uri"), ip=ip)
+    except UntrustedRedirect as refusal:
+        attempts.refused(client_id=client_id, refusal=refusal, ip=ip)
+        raise
     browser = browser_of(request) or authorization.new_browser()
     try:
         pending_id = _begin(request, sent, to, browser)
     except Refusal as refusal:
         if not refusal.may_redirect:
             raise
+        attempts.refused(client_id=client_id, refusal=refusal, ip=ip)
         return _to_client(authorization.error_redirect(to.redirect_uri, refusal, sent.one("state"), issuer_of(request)))
     response = HttpResponseRedirect(f"{reverse('code_page')}?pending={pending_id}")
     response.set_cookie(_cookie_name(request), browser, httponly=True, samesite="Lax", secure=request.is_secure())

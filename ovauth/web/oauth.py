@@ -12,11 +12,14 @@ from ovauth.errors import (
     Forbidden,
     InvalidClient,
     InvalidClientMetadata,
+    InvalidGrant,
+    InvalidTarget,
     Unauthenticated,
     UnauthorizedClient,
     UnsupportedGrantType,
 )
 from ovauth.flows import (
+    attempts,
     authorization_code,
     client_credentials,
     clients,
@@ -83,7 +86,12 @@ def token(request: HttpRequest) -> HttpResponse:
     if grant_type not in client.grant_types:
         raise UnauthorizedClient
     parse, act = GRANTS[grant_type]
-    pair = act(client=client, issuer=issuer_of(request), **parse(parameters))
+    try:
+        pair = act(client=client, issuer=issuer_of(request), **parse(parameters))
+    except (InvalidGrant, InvalidTarget) as refusal:
+        if act is authorization_code.redeem:
+            attempts.refused(client_id=client.client_id, refusal=refusal, ip=request.META["REMOTE_ADDR"], at_token=True)
+        raise
     body = {
         "access_token": pair.access_token,
         "token_type": "Bearer",

@@ -129,6 +129,8 @@ class Site:
             "decided-approved": lambda page: self._answered(page, "approve"),
             "decided-denied": lambda page: self._answered(page, "deny"),
             "disconnected": self._disconnected,
+            "attempts": at("/console/attempts"),
+            "attempts-by-reference": self._looked_up,
             "keys": at("/console/keys"),
             "rotate": lambda page: self._pressed(page, "/console/keys"),
             "one-time-password": at("/console/otp"),
@@ -288,6 +290,12 @@ class Site:
         page.fill("[name=password]", "wrong")
         page.click("main .card form button")
         page.wait_for_selector(".reference")
+
+    def _looked_up(self, page: Page) -> None:
+        """Why it was refused, by the reference that the error page says."""
+        page.goto(self.claude.url(redirect_uri="https://claude.ai/other"))
+        page.click("a[href*='reference=']")
+        page.wait_for_selector("#found")
 
     def code_of(self, app: App) -> str:
         with httpx2.Client(follow_redirects=True) as other:
