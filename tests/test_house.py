@@ -97,7 +97,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
         {"management", "doctor", "flows", "models", "conf", "rules", "roles", "errors", "provenance", "resource.loading"},
         {"ninja"},
     ),
-    "checks": ({"flows", "models", "conf", "rules"}, {"ninja", "django.http"}),
+    "checks": ({"flows", "models", "conf", "rules", "resource.loading"}, {"ninja", "django.http"}),
     "apps": ({"checks"}, {"ninja", "django.http"}),
     "": ({"resource.identity"}, {"ninja", "django"}),
 }

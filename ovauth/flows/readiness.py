@@ -1,10 +1,16 @@
 """Can this process do its work? The database answers and takes writes, and its schema is that of the program."""
 
 import os
+from datetime import datetime
 from pathlib import Path
 
+from django.apps import apps
 from django.db import DatabaseError, Error, InterfaceError, connection
 from django.db.migrations.executor import MigrationExecutor
+from django.db.migrations.loader import MigrationLoader
+from django.db.models.functions import Now
+
+from ovauth.models import DatabaseMark
 
 _migrated = False
 
@@ -44,3 +50,17 @@ def pending_migrations() -> bool:
         executor = MigrationExecutor(connection)
         _migrated = not executor.migration_plan(executor.loader.graph.leaf_nodes())
     return not _migrated
+
+
+def newer_migrations() -> list[str]:
+    """What the database has of our apps and the program has not: a newer program migrated it."""
+    loader = MigrationLoader(connection)
+    ours = {config.label for config in apps.get_app_configs()}
+    unknown = set(loader.applied_migrations) - set(loader.disk_migrations)
+    return sorted(f"{app}.{name}" for app, name in unknown if app in ours)
+
+
+def database_time() -> datetime | None:
+    """What time it is where the database is; None while it is empty."""
+    found: datetime | None = DatabaseMark.objects.values_list(Now(), flat=True).first()
+    return found

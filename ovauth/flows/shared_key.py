@@ -17,7 +17,7 @@ def agree(*, keys: Sequence[str], replaced: bool) -> bool:
     The first node decides. One that signs with a new key and still verifies the old one is in the middle of a rotation,
     and one whose operator has `replaced` the key on purpose begins anew: both are followed from then on.
     """
-    marks = [credentials.keyed_digest(key, "key of the nodes", "") for key in keys]
+    marks = _marks(keys)
     with transaction.atomic():
         found = DatabaseMark.objects.select_for_update().get()
         known = None if found.key_digest is None else bytes(found.key_digest)
@@ -26,3 +26,13 @@ def agree(*, keys: Sequence[str], replaced: bool) -> bool:
         if known != marks[0]:
             DatabaseMark.objects.filter(pk=found.pk).update(key_digest=marks[0])
     return True
+
+
+def fits(*, keys: Sequence[str]) -> bool:
+    """Whether `agree` would be content with these keys; nothing is changed."""
+    known = DatabaseMark.objects.values_list("key_digest", flat=True).first()
+    return known is None or bytes(known) in _marks(keys)
+
+
+def _marks(keys: Sequence[str]) -> list[bytes]:
+    return [credentials.keyed_digest(key, "key of the nodes", "") for key in keys]

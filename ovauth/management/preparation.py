@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Final
 
 import django
-from django.apps import apps
 from django.conf import settings
 from django.contrib.staticfiles.finders import get_finders
 from django.core.management import call_command
@@ -125,11 +124,7 @@ def _without_waiting_for_ever() -> Iterator[None]:
 
 
 def _refuse_newer() -> None:
-    loader = MigrationLoader(connection)
-    ours = {config.label for config in apps.get_app_configs()}
-    known = set(loader.disk_migrations)
-    newer = sorted(f"{app}.{name}" for app, name in set(loader.applied_migrations) - known if app in ours)
-    if newer:
+    if newer := readiness.newer_migrations():
         raise Failed(
             f"The database is newer than this program (it has {newer[-1]}; this is ovauth {VERSION}). "
             "Start the version that migrated it, or restore the copy from before."

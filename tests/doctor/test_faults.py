@@ -144,7 +144,7 @@ CASES = [
     Case("issuer-port", lambda request: request.having(x_forwarded_host="localhost"), remedy="$host has no port"),
     Case("issuer-slash", on_answer=slash, remedy="without a slash"),
     Case("issuer-differs", lambda request: request.having(x_forwarded_host="other.example.com")),
-    Case("metadata-stale", on_answer=stale, beside={"issuer-differs"}, remedy="Purge"),
+    Case("metadata-stale", on_answer=stale, beside={"issuer-differs", "authorize-refused"}, remedy="Purge"),
     Case("html-at-well-known", answering(page(), at=WELL_KNOWN), remedy="handle /.well-known/*"),
     Case("root-not-passed", only_mcp, remedy="in place of `location /mcp`"),
     Case("no-mcp", answering(page(404), at="/mcp")),

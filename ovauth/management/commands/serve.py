@@ -29,6 +29,7 @@ from ovauth.conf import VERSION, fingerprint
 from ovauth.flows import accounts, audit, garbage
 from ovauth.flows.accounts import NewMember
 from ovauth.management import preparation
+from ovauth.management.cautions import cautions
 from ovauth.management.command import OvauthCommand, counted
 from ovauth.management.failure import Failed
 from ovauth.provenance import Actor
@@ -70,6 +71,7 @@ class Command(OvauthCommand):
         told: Any = {"version": VERSION, "configuration": fingerprint(config), "workers": workers}
         audit.record("settings.loaded", now=timezone.now(), by=Actor.SYSTEM, **told)
         self._tell_where(config.public_base_url or config.issuer or _reachable(here), serves, first=first)
+        self._caution(host, workers)
 
         connection.close()  # this thread answers nobody; an idle connection to PostgreSQL is one too many
         threading.Thread(target=keep_house, args=(threading.Event(),), name="housekeeping", daemon=True).start()
@@ -143,6 +145,16 @@ class Command(OvauthCommand):
                 )
         self.stdout.write("")
         self.stdout.flush()
+
+    def _caution(self, host: str, workers: int) -> None:
+        config = settings.OVAUTH
+        stateless = workers == 1 or loading.load(config.mcp_server).stateless
+        on_sqlite = connection.vendor == "sqlite"
+        said = list(cautions(config, host=host, workers=workers, on_sqlite=on_sqlite, stateless=stateless))
+        for sentence in said:
+            self.stdout.write(self.style.WARNING(f"Caution      {sentence}"))
+        if said:
+            self.stdout.write("")
 
     def _announce(self, here: str, listener: socket.socket) -> None:
         """Asks the server as anybody would. The socket listens already, so the question waits for the answer."""
