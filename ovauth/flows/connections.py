@@ -7,13 +7,14 @@ one installation. A `client_id` that many installations share (a document's, an 
 that began.
 """
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from django.conf import settings
-from django.db import transaction
+from django.db import DatabaseError, transaction
 from django.db.models import Exists, F, Max, OuterRef, Q, QuerySet, Subquery
 from django.utils import timezone
 
@@ -23,9 +24,15 @@ from ovauth.flows.revocation import Ended
 from ovauth.models import AccessToken, ClientOrigin, Grant, RefreshToken
 from ovauth.rules import display_text, redirect_uris
 
+log = logging.getLogger(__name__)
+
 IDLE: Final = timedelta(days=30)
 """Unused for that long, a connection is marked: it may be forgotten."""
 
+LATELY: Final = timedelta(days=1)
+TRIED_EVERY: Final = timedelta(minutes=1)
+"""How stale it may be when an app tried again after its end: a broken one asks a hundred times a second."""
+MOST_ENDED: Final = 5
 NEVER: Final = datetime.min.replace(tzinfo=UTC)
 ENDED_ALREADY: Final = "This connection had ended already."
 
@@ -55,6 +62,42 @@ class Connection:
     by_api_key: bool
     is_blocked: bool
     is_idle: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EndedConnection:
+    """One that ended within a day: why, and when its app tried to go on with it, in vain."""
+
+    pk: int
+    client_name: str
+    ended_at: datetime
+    because: str
+    refused_at: datetime | None
+
+
+def ended(*, member_pk: int) -> list[EndedConnection]:
+    """The member's connections that ended lately, the last one first."""
+    grants = Grant.objects.filter(member=member_pk, revoked_at__gt=timezone.now() - LATELY).exclude(connected_at=None)
+    return [
+        EndedConnection(grant.pk, display_text.clean(grant.client.name), at, grant.revoked_because, grant.refused_at)
+        for grant in grants.select_related("client").order_by("-revoked_at", "-pk")[:MOST_ENDED]
+        if (at := grant.revoked_at) is not None
+    ]
+
+
+def tried_again(*, refresh_token: str) -> None:
+    """Notes that the app of an ended connection wanted to go on with it, in vain. Whatever fails, it was refused."""
+    now = timezone.now()
+    stale = Q(refused_at=None) | Q(refused_at__lt=now - TRIED_EVERY)
+    try:
+        found = RefreshToken.objects.by_secret(refresh_token)
+        if found is None:
+            return
+        over = Grant.objects.filter(stale, pk=found.grant_id, revoked_at__isnull=False)
+        if over.exists():  # reading first: a write would wait for its turn
+            over.update(refused_at=now)
+    except DatabaseError:
+        log.warning("that an app tried again could not be noted", exc_info=True)
 
 
 def living(*, member_pk: int) -> list[Connection]:

@@ -69,6 +69,7 @@ def home(request: HttpRequest) -> HttpResponse:
         "caller": caller,
         "mcp_url": mcp_url,
         "connections": connected.rows(living),
+        "ended": connections.ended(member_pk=member_pk) if enabled else [],
         "first": first,
         "ways": found,
         "public": public,

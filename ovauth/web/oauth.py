@@ -23,6 +23,7 @@ from ovauth.flows import (
     authorization_code,
     client_credentials,
     clients,
+    connections,
     device_code,
     introspection,
     pushed_request,
@@ -86,11 +87,14 @@ def token(request: HttpRequest) -> HttpResponse:
     if grant_type not in client.grant_types:
         raise UnauthorizedClient
     parse, act = GRANTS[grant_type]
+    sent = parse(parameters)
     try:
-        pair = act(client=client, issuer=issuer_of(request), **parse(parameters))
+        pair = act(client=client, issuer=issuer_of(request), **sent)
     except (InvalidGrant, InvalidTarget) as refusal:
         if act is authorization_code.redeem:
             attempts.refused(client_id=client.client_id, refusal=refusal, ip=request.META["REMOTE_ADDR"], at_token=True)
+        elif act is refresh_token.rotate:
+            connections.tried_again(refresh_token=sent["refresh_token"])
         raise
     body = {
         "access_token": pair.access_token,

@@ -3,13 +3,14 @@
 import re
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from django.test import Client as Web
 from django.utils import timezone
 
 from ovauth import tools
-from ovauth.flows import approval
+from ovauth.flows import approval, connections
 from ovauth.models import Client, Grant, PendingAuthorization
 from ovauth.tools import Tool
 from tests.conftest import Person, begun, connected, registered, works
@@ -92,3 +93,31 @@ def test_what_an_operator_blocked_stays_in_sight(web: Web, alice: Person, client
     assert not works(tokens.access_token)
     assert "blocked by the operator" in rows(signed_in(web, alice))[0]
     assert "Test client" not in text(web.post("/console/keys", {"action": "ask"}))  # nothing would end that works
+
+
+def test_a_connection_that_ended_says_why_and_that_its_app_tried_again_in_vain(
+    web: Web, alice: Person, client_app: Client, clock: Any
+) -> None:
+    tokens = connected(client_app, alice.by_key)
+    grant = Grant.objects.get()
+    signed_in(web, alice).post("/console/disconnect", {"connection": grant.pk})
+    assert "disconnected by its owner · just now" in text(web.get(HOME))
+    assert "Tried again" not in text(web.get(HOME))
+    form = urlencode(
+        {"grant_type": "refresh_token", "client_id": client_app.client_id, "refresh_token": tokens.refresh_token}
+    )
+    clock(180)
+    for _ in range(2):
+        refused = web.post("/token", form, content_type="application/x-www-form-urlencoded")
+        assert refused.json()["error"] == "invalid_grant"
+    clock(120)
+    assert "Tried again 2\xa0minutes ago, refused." in text(web.get(HOME))
+    clock(86_400)
+    assert "Ended within a day" not in text(web.get(HOME))
+
+
+def test_the_app_of_a_living_connection_leaves_no_such_mark(alice: Person, client_app: Client) -> None:
+    tokens = connected(client_app, alice.by_key)
+    connections.tried_again(refresh_token=tokens.refresh_token or "")
+    connections.tried_again(refresh_token="ovrt_unknown")
+    assert Grant.objects.get().refused_at is None

@@ -71,16 +71,16 @@ def test_a_page_of_the_console_costs_one_statement(client: Web, alice: Person, p
     assert statements(lambda: client.get(path)) == WHO + own
 
 
-def test_the_home_costs_one_statement_however_many_apps_and_one_for_the_marks_until_the_first_call(
+def test_the_home_asks_for_what_lives_for_what_ended_and_for_the_marks_until_the_first_call(
     client: Web, alice: Person, root: Person
 ) -> None:
     for number in range(5):
         connected(registered(client_name=f"App {number}"), alice.by_key)
     signed_in(client, alice).get(HOME)  # from now on it is noted who finds the server
-    assert statements(lambda: client.get(HOME)) == WHO + 2
+    assert statements(lambda: client.get(HOME)) == WHO + 3
     assert statements(lambda: client.get("/console/progress")) == WHO + 1
     alice.member.grants.update(last_used_at=alice.member.created_at)
-    assert statements(lambda: client.get(HOME)) == WHO + 1
+    assert statements(lambda: client.get(HOME)) == WHO + 2
     client.post("/console/logout")
     signed_in(client, root).get(HOME)
-    assert statements(lambda: client.get(HOME)) == WHO + 3  # is the key that the first start printed still good?
+    assert statements(lambda: client.get(HOME)) == WHO + 4  # is the key that the first start printed still good?
