@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "ovauth" / "locale" / "zh_Hans" / "LC_MESSAGES"
 TEMPLATES = sorted((ROOT / "templates").rglob("*.html"))
 MODULES = sorted(path for path in (ROOT / "ovauth").rglob("*.py") if "migrations" not in path.parts)
-CALLS = {"_", "gettext", "gettext_lazy", "gettext_noop", "ngettext"}
+CALLS = {"_", "gettext", "gettext_lazy", "gettext_noop", "ngettext", "ngettext_lazy"}
 _STRING = r"""u?(?:'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*")"""
 _CALL = re.compile(rf"\b(?:_|n?gettext)\(\s*({_STRING})")
 

@@ -1,29 +1,43 @@
 """Clients that somebody blocked because they did not start what it asked. To look at, and to unblock."""
 
+from typing import Any, ClassVar
+
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.utils.translation import gettext_lazy as _
 
-from ovauth.admin import base
+from ovauth.admin import base, narrowing
 from ovauth.flows import blocking
 from ovauth.models import BlockedClient
 
 
 @admin.register(BlockedClient)
 class BlockedClients(base.Look):
-    list_display = ("client", "account", "whom", "created_at")
+    list_display = (
+        base.client,
+        base.column("account", _("account"), str),
+        "whom",
+        base.column("created_at", _("since")),
+    )
+    list_display_links = ("whom",)
     list_select_related = ("client", "account", "member")
-    list_filter = ("account",)
-    search_fields = ("client__name", "client__client_id", "member__sign_in_name")
-    search_help_text = "user, or name or id of a client"
-    fields = ("client", "account", "member", "created_at")
+    list_filter = (narrowing.by_account(""),)
+    search_fields = ("client__name__istartswith", "=client__client_id", "member__sign_in_name__istartswith")
+    search_help_text = narrowing.WHO_OR_WHAT
+    fields: ClassVar[Any] = (
+        base.client,
+        base.column("account", _("account"), str),
+        base.member,
+        base.column("created_at", _("since")),
+    )
     actions = ("unblock",)
 
-    @admin.display(description="blocked for", ordering="member")
+    @admin.display(description=_("blocked for"))
     def whom(self, row: BlockedClient) -> str:
-        return row.member.name if row.member else "everybody of the account"
+        return row.member.name if row.member else str(_("everybody of the account"))
 
-    @admin.action(description="Unblock: let the app ask again")
+    @admin.action(description=_("Unblock: let the app ask again"))
     def unblock(self, request: HttpRequest, queryset: QuerySet[BlockedClient]) -> HttpResponse | None:
         if not base.asked_and_confirmed(request):
             return base.ask(
@@ -31,12 +45,12 @@ class BlockedClients(base.Look):
                 request,
                 queryset,
                 action="unblock",
-                question="Unblock these apps?",
-                consequences=("They may ask again, and can be approved. The connections that ended stay ended.",),
-                button="Unblock them",
+                question=_("Unblock these apps?"),
+                consequences=(_("They may ask again, and can be approved. The connections that ended stay ended."),),
+                button=_("Unblock them"),
             )
         for row in queryset:
             if blocking.unblock(block_pk=row.pk):
                 base.note(request, "unblock client", row)
-        self.message_user(request, "Unblocked.")
+        self.message_user(request, _("Unblocked."))
         return None

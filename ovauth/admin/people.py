@@ -1,47 +1,57 @@
 """Accounts, members and API keys."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin
 from django.contrib.auth import update_session_auth_hash
 from django.contrib.auth.password_validation import validate_password
-from django.db.models import Count, Q, QuerySet
+from django.db.models import OuterRef, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext_lazy
 
-from ovauth.admin import base
+from ovauth.admin import base, narrowing
+from ovauth.admin.words import said
 from ovauth.flows import accounts, revocation
 from ovauth.models import AccessToken, Account, ApiKey, AuthorizationCode, Grant, Member, RefreshToken
 from ovauth.roles import Role
 
 NAME: dict[str, Any] = {"regex": rf"\A{accounts.NAME.pattern}\Z", "max_length": 64}
-NAME_HELP = "Letters, digits, dot, hyphen, underscore and @, beginning with a letter or digit."
+NAME_HELP = _("Letters, digits, dot, hyphen, underscore and @, beginning with a letter or digit.")
 PASSWORD = forms.PasswordInput(attrs={"autocomplete": "new-password"})
+AUTHORIZED_BY_IT = ngettext_lazy(
+    "%(number)s connection that it authorized ends", "%(number)s connections that it authorized end", "number"
+)
 
 
 @admin.register(Account)
 class Accounts(base.Look):
     """They come with their first member."""
 
-    list_display = ("name", "members", "created_at")
-    search_fields = ("name",)
-    fields = ("name", "created_at")
-    ordering = ("name",)
+    list_display = ("name", "members", base.column("created_at", _("created")))
+    search_fields = ("name__startswith",)
+    search_help_text = _("How its name begins.")
+    fields: ClassVar[Any] = (base.column("name", _("name")), "members", base.column("created_at", _("created")))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Account]:
-        return super().get_queryset(request).annotate(how_many=Count("members"))
+        members = base.CountOf(Member.objects.filter(account=OuterRef("pk")))
+        return super().get_queryset(request).annotate(how_many=members)
 
-    @admin.display(ordering="how_many")
-    def members(self, account: Account) -> int:
-        return account.how_many  # type: ignore[attr-defined]  # annotated above
+    @admin.display(description=_("users"))
+    def members(self, account: Account) -> str:
+        return base.up_to(account.how_many)  # type: ignore[attr-defined]  # annotated above
 
 
 class NewMemberForm(forms.ModelForm):
-    account_name = forms.RegexField(label="Account", help_text="It is created where it is missing.", **NAME)
-    name = forms.RegexField(help_text=NAME_HELP, **NAME)
+    account_name = forms.RegexField(label=_("Account"), help_text=_("It is created where it is missing."), **NAME)
+    name = forms.RegexField(label=_("Name"), help_text=NAME_HELP, **NAME)
     new_password = forms.CharField(
-        label="Password", required=False, widget=PASSWORD, help_text="Without one there is an API key, and no signing in."
+        label=_("Password"),
+        required=False,
+        widget=PASSWORD,
+        help_text=_("Without one there is an API key, and no signing in."),
     )
 
     class Meta:
@@ -52,7 +62,9 @@ class NewMemberForm(forms.ModelForm):
         given = super().clean() or {}
         account, name = given.get("account_name"), given.get("name")
         if account and name and Member.objects.filter(account__name=account, name=name).exists():
-            self.add_error("name", f"The account {account} has a user {name} already.")
+            self.add_error(
+                "name", _("The account %(account)s has a user %(name)s already.") % {"account": account, "name": name}
+            )
         return given
 
     def clean_new_password(self) -> str:
@@ -61,10 +73,10 @@ class NewMemberForm(forms.ModelForm):
 
 class MemberForm(forms.ModelForm):
     new_password = forms.CharField(
-        label="New password",
+        label=_("New password"),
         required=False,
         widget=PASSWORD,
-        help_text="Empty: it stays. A new one ends this user's sessions, and what was approved in them.",
+        help_text=_("Empty: it stays. A new one ends this user's sessions, and what was approved in them."),
     )
 
     class Meta:
@@ -76,7 +88,7 @@ class MemberForm(forms.ModelForm):
         stays_root = given.get("role", Role.ROOT) >= Role.ROOT and given.get("is_active", True)
         others = Member.objects.filter(role=Role.ROOT, is_active=True).exclude(pk=self.instance.pk)
         if not stays_root and not others.exists():
-            self.add_error(None, "Somebody has to have the role root. Give it to another member first.")
+            self.add_error(None, _("Somebody has to have the role root. Give it to another user first."))
         return given
 
     def clean_new_password(self) -> str:
@@ -91,16 +103,37 @@ def _acceptable(password: str, member: Member) -> str:
 
 @admin.register(Member)
 class Members(base.Page):
-    list_display = ("sign_in_name", "account", "role", "is_active", "connections", "first_password", "created_at")
-    list_select_related = ("account",)
-    list_filter = ("role", "is_active", "account")
-    search_fields = ("sign_in_name",)
-    ordering = ("sign_in_name",)
-    readonly_fields = ("sign_in_name", "created_at")
+    list_display = (
+        base.column("sign_in_name", _("user")),
+        base.column("get_role_display", _("role"), lambda label: said(label())),
+        "signs_in",
+        "connections",
+        base.column("created_at", _("created")),
+    )
+    list_filter = (
+        base.choices(
+            "role",
+            _("role"),
+            {role.label: (_(role.label), lambda role=role: Q(role=role)) for role in Role},  # type: ignore[misc]
+        ),
+        base.choices(
+            "state",
+            _("state"),
+            {
+                "active": (_("active"), lambda: Q(is_active=True)),
+                "deactivated": (_("deactivated"), lambda: Q(is_active=False)),
+                "first": (_("has the first password"), lambda: Q(first_password=True)),
+            },
+        ),
+        narrowing.by_account(""),
+    )
+    search_fields = ("sign_in_name__istartswith", "=name")
+    search_help_text = _("account/name or the beginning of it, or the name alone")
+    readonly_fields = ("user", "created")
     actions = ("revoke_user_tokens", "rotate_api_key")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Member]:
-        living = Count("grants", filter=Q(grants__revoked_at=None))
+        living = base.CountOf(Grant.objects.filter(member=OuterRef("pk"), revoked_at=None))
         return super().get_queryset(request).annotate(living=living)
 
     def get_form(self, request: HttpRequest, obj: Member | None = None, change: bool = False, **kwargs: Any) -> Any:
@@ -110,14 +143,28 @@ class Members(base.Page):
     def get_fields(self, request: HttpRequest, obj: Member | None = None) -> tuple[str, ...]:
         if obj is None:
             return ("account_name", "name", "role", "new_password")
-        return ("sign_in_name", "role", "is_active", "new_password", "created_at")
+        return ("user", "role", "is_active", "new_password", "created")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Member | None = None) -> tuple[str, ...]:
         return () if obj is None else self.readonly_fields
 
-    @admin.display(ordering="living", description="connections")
-    def connections(self, member: Member) -> int:
-        return member.living  # type: ignore[attr-defined]  # annotated above
+    @admin.display(description=_("user"))
+    def user(self, member: Member) -> str:
+        return member.sign_in_name
+
+    @admin.display(description=_("created"))
+    def created(self, member: Member) -> Any:
+        return member.created_at
+
+    @admin.display(description=_("connections"))
+    def connections(self, member: Member) -> str:
+        return base.up_to(member.living)  # type: ignore[attr-defined]  # annotated above
+
+    @admin.display(description=_("state"))
+    def signs_in(self, member: Member) -> str:
+        if not member.is_active:
+            return str(_("deactivated"))
+        return str(_("has the first password") if member.first_password else _("active"))
 
     def save_model(self, request: HttpRequest, obj: Member, form: Any, change: bool) -> None:
         given = form.cleaned_data
@@ -148,33 +195,33 @@ class Members(base.Page):
         return base.show_once(
             self,
             request,
-            title=f"{made.sign_in_name} was created",
-            shown=[("User name", made.sign_in_name), ("API key", made.api_key)],
-            advice="The API key is shown this once. Give it to its owner now.",
+            title=_("%(user)s was created") % {"user": made.sign_in_name},
+            shown=[(_("User name"), made.sign_in_name), (_("API key"), made.api_key)],
+            advice=_("The API key is shown this once. Give it to its owner now."),
         )
 
-    @admin.action(description="Revoke every code, access and refresh token (revoke_user_tokens)")
+    @admin.action(description=_("Revoke every code, access and refresh token (revoke_user_tokens)"))
     def revoke_user_tokens(self, request: HttpRequest, queryset: QuerySet[Member]) -> HttpResponse | None:
         if not base.asked_and_confirmed(request):
-            held = {"grant__in": Grant.objects.filter(member__in=queryset.values("pk"), revoked_at=None)}
+            held = {"grant__in": Grant.objects.filter(member__in=queryset.order_by().values("pk"), revoked_at=None)}
             living = held | {"expires_at__gt": timezone.now()}
-            codes = AuthorizationCode.objects.filter(**living, consumed_at=None).count()
-            access = AccessToken.objects.filter(**living, revoked_at=None).count()
-            refresh = RefreshToken.objects.filter(**living, consumed_at=None).count()
+            codes = base.count(AuthorizationCode.objects.filter(**living, consumed_at=None))
+            access = base.count(AccessToken.objects.filter(**living, revoked_at=None))
+            refresh = base.count(RefreshToken.objects.filter(**living, consumed_at=None))
             return base.ask(
                 self,
                 request,
                 queryset,
                 action="revoke_user_tokens",
-                question="Revoke everything that the apps of these users hold?",
+                question=_("Revoke everything that the apps of these users hold?"),
                 consequences=(
-                    base.so_many(codes, "authorization code", "authorization codes"),
-                    base.so_many(access, "access token", "access tokens"),
-                    base.so_many(refresh, "refresh token", "refresh tokens"),
-                    "" if codes or access or refresh else "They hold nothing at this moment.",
-                    "API keys and passwords go on working.",
+                    base.so_many(codes, base.CODES),
+                    base.so_many(access, base.ACCESS_TOKENS),
+                    base.so_many(refresh, base.REFRESH_TOKENS),
+                    "" if codes or access or refresh else _("They hold nothing at this moment."),
+                    _("API keys and passwords go on working."),
                 ),
-                button="Revoke everything",
+                button=_("Revoke everything"),
             )
         codes = access = refresh = 0
         for member in queryset.select_related("account"):
@@ -183,96 +230,123 @@ class Members(base.Page):
             codes += ended.authorization_codes
             access += ended.access_tokens
             refresh += ended.refresh_tokens
-        self.message_user(
-            request, f"Revoked: {codes} authorization codes, {access} access tokens, {refresh} refresh tokens."
+        counted = (
+            base.so_many(codes, base.CODES),
+            base.so_many(access, base.ACCESS_TOKENS),
+            base.so_many(refresh, base.REFRESH_TOKENS),
         )
+        listed = ", ".join(filter(None, counted)) or base.NOTHING
+        self.message_user(request, _("Revoked: %(count)s.") % {"count": listed})
         return None
 
-    @admin.action(description="Rotate the API key")
+    @admin.action(description=_("Rotate the API key"))
     def rotate_api_key(self, request: HttpRequest, queryset: QuerySet[Member]) -> HttpResponse | None:
         if queryset.count() != 1:
             self.message_user(
-                request, "Choose one user: the new key is shown once, to be given to its owner.", level="WARNING"
+                request, _("Choose one user: the new key is shown once, to be given to its owner."), level="WARNING"
             )
             return None
         member = queryset.select_related("account").get()
         if not base.asked_and_confirmed(request):
-            bound = Grant.objects.filter(member=member, api_key__isnull=False, revoked_at=None).count()
+            bound = base.count(Grant.objects.filter(member=member, api_key__isnull=False, revoked_at=None))
             return base.ask(
                 self,
                 request,
                 queryset,
                 action="rotate_api_key",
-                question=f"Rotate the API key of {member}?",
+                question=_("Rotate the API key of %(user)s?") % {"user": member},
                 consequences=(
-                    "The old key stops working at once.",
-                    base.so_many(bound, "connection that it authorized ends.", "connections that it authorized end."),
+                    _("The old key no longer works, from that moment on."),
+                    base.so_many(bound, AUTHORIZED_BY_IT),
                 ),
-                button="Rotate it",
+                button=_("Rotate it"),
             )
         key, _ended = accounts.rotate_api_key(account=member.account.name, name=member.name)
         base.note(request, "rotate API key", member)
         return base.show_once(
             self,
             request,
-            title=f"{member} has a new API key",
-            shown=[("User name", member.sign_in_name), ("API key", key)],
-            advice="It is shown this once. Give it to its owner now. The old one has stopped working.",
+            title=_("%(user)s has a new API key") % {"user": member},
+            shown=[(_("User name"), member.sign_in_name), (_("API key"), key)],
+            advice=_("It is shown this once. Give it to its owner now. The old one has stopped working."),
         )
 
 
 @admin.register(ApiKey)
 class ApiKeys(base.Look):
-    list_display = ("key", "member", "state", "created_at", "last_used_at", "revoked_at")
+    list_display = (
+        "key",
+        base.member,
+        "state",
+        base.column("created_at", _("created")),
+        base.column("last_used_at", _("last used")),
+        base.column("revoked_at", _("revoked")),
+    )
     list_select_related = ("member",)
     list_filter = (
         base.choices(
             "state",
-            "state",
+            _("state"),
             {
-                "works": ("works", lambda: Q(revoked_at=None)),
-                "revoked": ("revoked", lambda: Q(revoked_at__isnull=False)),
+                "works": (_("works"), lambda: Q(revoked_at=None)),
+                "revoked": (_("revoked"), lambda: Q(revoked_at__isnull=False)),
             },
         ),
-        "member__account",
+        narrowing.by_account("member__"),
     )
-    search_fields = ("member__sign_in_name", "=last_four")
-    search_help_text = "user, or the last four characters of a key"
-    fields = ("key", "member", "state", "created_at", "last_used_at", "revoked_at")
+    search_fields = ("member__sign_in_name__istartswith", "=member__name", "=last_four")
+    search_help_text = _("A user, or the last four characters of a key.")
+    fields: ClassVar[Any] = (
+        "key",
+        base.member,
+        "state",
+        "bound",
+        base.column("created_at", _("created")),
+        base.column("last_used_at", _("last used")),
+        base.column("revoked_at", _("revoked")),
+    )
     actions = ("revoke",)
 
-    @admin.display
+    @admin.display(description=_("API key"))
     def key(self, key: ApiKey) -> str:
         return str(key)
 
-    @admin.display
+    @admin.display(description=_("connections that it authorized"))
+    def bound(self, key: ApiKey) -> str:
+        return base.so_many(base.count(key.grants.filter(revoked_at=None)), base.CONNECTIONS)
+
+    @admin.display(description=_("state"))
     def state(self, key: ApiKey) -> str:
         if key.revoked_at is not None:
-            return "revoked"
-        return "works" if key.member.is_active else "the user is deactivated"
+            return said("revoked")
+        return said("works" if key.member.is_active else "the user is deactivated")
 
-    @admin.action(description="Revoke, with what they authorized")
+    @admin.action(description=_("Revoke, with what they authorized"))
     def revoke(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> HttpResponse | None:
         if not base.asked_and_confirmed(request):
             working = queryset.filter(revoked_at=None)
-            bound = Grant.objects.filter(api_key__in=working.values("pk"), revoked_at=None).count()
+            bound = Grant.objects.filter(api_key__in=working.order_by().values("pk"), revoked_at=None)
             return base.ask(
                 self,
                 request,
                 queryset,
                 action="revoke",
-                question="Revoke these API keys?",
+                question=_("Revoke these API keys?"),
                 consequences=(
-                    base.so_many(working.count(), "key stops working", "keys stop working"),
-                    base.so_many(bound, "connection that it authorized ends", "connections that they authorized end"),
-                    "A new key comes from the action “Rotate the API key” of its owner.",
+                    base.so_many(
+                        base.count(working),
+                        ngettext_lazy("%(number)s key stops working", "%(number)s keys stop working", "number"),
+                    ),
+                    base.so_many(base.count(bound), AUTHORIZED_BY_IT),
+                    _("A new key comes from the action “Rotate the API key” of its owner."),
                 ),
-                button="Revoke them",
+                button=_("Revoke them"),
             )
         ended = 0
         for key in queryset.select_related(None).only("pk", "last_four"):
             if accounts.revoke_api_key(key_pk=key.pk) is not None:
                 ended += 1
                 base.note(request, "revoke API key", key)
-        self.message_user(request, f"Revoked {base.so_many(ended, 'API key', 'API keys') or 'nothing'}.")
+        counted = base.so_many(ended, ngettext_lazy("%(number)s API key", "%(number)s API keys", "number"))
+        self.message_user(request, _("Revoked: %(count)s.") % {"count": counted or base.NOTHING})
         return None

@@ -193,6 +193,18 @@ def renew_secret(*, client_id: str) -> str:
     return secret
 
 
+def end_management(*, client_pk: int) -> bool:
+    """Ends the registration access token of a client (RFC 7592): it manages itself no more. False when it had none."""
+    now = timezone.now()
+    with transaction.atomic():
+        client = Client.objects.filter(pk=client_pk, registration_digest__isnull=False).first()
+        if client is None:
+            return False
+        Client.objects.filter(pk=client_pk).update(registration_digest=None)
+        audit.record("client.updated", now=now, client=client, ended="registration access token")
+    return True
+
+
 def block(client: Client, now: datetime, *, blocked: bool) -> None:
     """Blocks the client, so that nothing it holds works any more, or lets it in again. For use inside a transaction."""
     Client.objects.filter(pk=client.pk).update(blocked_at=now if blocked else None)

@@ -13,7 +13,8 @@ from django.utils import timezone
 
 from ovauth import credentials
 from ovauth.errors import TooManyRequests
-from ovauth.models import Tally
+from ovauth.flows import audit
+from ovauth.models import Member, Tally
 
 LONGEST_NAME = 100
 
@@ -75,6 +76,18 @@ def just_reached(counted: Counted) -> list[str]:
     wanted = {limit.key(who): limit for limit, who in counted if who}
     found = Tally.objects.filter(key__in=wanted, expires_at__gt=timezone.now()).values_list("key", "count")
     return sorted(wanted[key].surface for key, count in found if count == wanted[key].most)
+
+
+def forget(*, tally_pk: int, member: Member) -> bool:
+    """An operator lets somebody try again before the window is over; False when it was over already."""
+    now = timezone.now()
+    with transaction.atomic():
+        tally = Tally.objects.filter(pk=tally_pk).first()
+        if tally is None:
+            return False
+        tally.delete()
+        audit.record("admin.action", now=now, member=member, action="forget rate limit", of=tally.key)
+    return True
 
 
 def _count(key: str, now: datetime, until: datetime) -> None:

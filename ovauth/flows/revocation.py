@@ -126,6 +126,17 @@ def revoke_access_token(*, token_pk: int) -> bool:
     return True
 
 
+def revoke_pending(*, pending_pk: int) -> bool:
+    """Ends a request that waits, with the device code that asks for it; False when its time was over already."""
+    now = timezone.now()
+    with transaction.atomic():
+        ended = PendingAuthorization.objects.filter(pk=pending_pk, expires_at__gt=now).update(expires_at=now) == 1
+        if ended:
+            pending = PendingAuthorization.objects.select_related("client").get(pk=pending_pk)
+            audit.record("authorization.expired", now=now, client=pending.client, because="revoked by an operator")
+    return ended
+
+
 def revoke_user_tokens(*, account: str, name: str, because: str = "revoked by an operator") -> Ended:
     """Ends everything of that user. Raises NotFound."""
     now = timezone.now()
@@ -140,11 +151,16 @@ def end_everything(now: datetime, *, because: str) -> Ended:
     """Ends every grant of everybody, and whatever could still become one. For use inside a transaction."""
     grants = Grant.objects.filter(revoked_at=None)
     ended = living(grants, now)
+    end_unfinished(now)
+    grants.update(revoked_at=now, revoked_because=because)
+    return ended
+
+
+def end_unfinished(now: datetime) -> None:
+    """Ends whatever could still become a grant, of everybody. For use inside a transaction."""
     OneTimePassword.objects.filter(consumed_at=None).update(consumed_at=now)
     PushedRequest.objects.filter(consumed_at=None).update(consumed_at=now)
     PendingAuthorization.objects.filter(expires_at__gt=now).update(expires_at=now)
-    grants.update(revoked_at=now, revoked_because=because)
-    return ended
 
 
 def living(grants: QuerySet[Grant], now: datetime) -> Ended:

@@ -359,7 +359,11 @@ def _put(
     first = _first_key(model.__name__)
     given = list(row(0, first))
     fields = {field.attname: field for field in model._meta.local_concrete_fields}
-    rest = {name: _default(field) for name, field in fields.items() if name not in given}
+    rest = {
+        name: _default(field)
+        for name, field in fields.items()
+        if name not in given and (field.has_default() or not field.has_db_default())
+    }
     columns = [fields[name].column for name in (*given, *rest)]
     constants = tuple(rest.values())
     rows = ((*row(number, first + number).values(), *constants) for number in range(count))

@@ -280,7 +280,9 @@ def test_a_blocked_client_is_refused_until_it_is_unblocked(admin: Browser, clien
     submit(admin, "client", "block", client_app, confirmed=True)
     assert not works(token)
     assert b"blocked since" in admin.get(reverse("admin:ovauth_client_changelist")).content
-    submit(admin, "client", "unblock", client_app)
+    assert "1 connection goes on" in submit(admin, "client", "unblock", client_app).content.decode()
+    assert not works(token)
+    submit(admin, "client", "unblock", client_app, confirmed=True)
     assert works(token)
 
 
@@ -293,11 +295,13 @@ def test_a_client_is_known_here_until_that_is_taken_back_or_it_becomes_another(a
         return "may ask, known here" in admin.get(reverse("admin:ovauth_client_changelist")).content.decode()
 
     submit(admin, "client", "approve", row)
+    assert not known()  # asked first
+    submit(admin, "client", "approve", row, confirmed=True)
     assert known()
-    submit(admin, "client", "unapprove", row)
+    submit(admin, "client", "unapprove", row, confirmed=True)
     assert not known()
     assert works(token)
-    submit(admin, "client", "approve", row)
+    submit(admin, "client", "approve", row, confirmed=True)
     management = {"client_id": made.client_id, "registration_access_token": made.registration_access_token or ""}
     clients.update(**management, document={"client_name": "Notes", "redirect_uris": [CALLBACK], "software_version": "2"})
     assert known()
@@ -327,7 +331,7 @@ def test_an_earlier_grant_of_the_same_app_stands_behind_the_later_one(
 
     def listed(state: str) -> str:
         page = admin.get(reverse("admin:ovauth_grant_changelist"), {"state": state}).content.decode()
-        return " ".join(re.findall(r'<td class="field-(?:scope|state)">([^<]*)</td>', page))
+        return " ".join(re.findall(r'<t[dh] class="field-(?:scope|state)">(?:<a [^>]*>)?([^<]*)<', page))
 
     assert listed("open") == "mcp fs connected"
     assert listed("earlier") == "mcp the same app signed in again since"

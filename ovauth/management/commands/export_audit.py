@@ -1,6 +1,5 @@
 """The audit events as JSON lines, for whoever keeps or searches them elsewhere."""
 
-import json
 from argparse import ArgumentTypeError
 from datetime import UTC, date, datetime, time
 from typing import Any, Final
@@ -21,9 +20,8 @@ class Command(OvauthCommand):
         parser.add_argument("--until", type=_moment, metavar="T", help="before this moment; a date is its first moment")
 
     def perform(self, *, since: datetime | None, until: datetime | None, **options: Any) -> None:
-        for event in audit.events(since=since, until=until):
-            event["at"] = event["at"].astimezone(UTC).isoformat()
-            self.stdout.write(json.dumps(event))
+        for line in audit.lines(since=since, until=until):
+            self.stdout.write(line, ending="")
 
 
 def _moment(text: str) -> datetime:
