@@ -20,6 +20,7 @@ from ovauth.roles import Role
 from ovauth.rules import client_documents, origin, scope_settings
 
 VERSION: Final = "0.1.0"
+SHARED_METRICS: Final = "PROMETHEUS_MULTIPROC_DIR"
 
 LONGEST_SHOWN: Final = 100
 """Characters of a wrong value that are repeated."""
@@ -112,6 +113,9 @@ class Config(BaseSettings):
         "on",
         description="clients whose id is the URL of a document that describes them: all (`on`), none (`off`), or those on "
         "the hosts of a comma-separated list; see [below](#clients-described-by-a-document)",
+    )
+    log: Literal["auto", "console", "json"] = Field(
+        "auto", description="how `serve` writes its log; `auto`: `json`, and for somebody at a terminal the story instead"
     )
     audit_days: Annotated[int, Field(ge=1)] = Field(400, description="days that audit events are kept")
     mcp_server: str = Field(
@@ -229,6 +233,20 @@ SETTINGS: Final = {name: field for name, field in Config.model_fields.items() if
 def variable(name: str) -> str:
     """The environment variable of a field of Config."""
     return str(Config.model_fields[name].validation_alias or f"OVAUTH_{name.upper()}")
+
+
+def share_metrics(folder: Path | None) -> None:
+    """Processes that are started from now on count together in that folder. To be said before prometheus_client is
+    imported, which reads it from the environment."""
+    os.environ.pop(SHARED_METRICS, None)
+    if folder is not None:
+        os.environ[SHARED_METRICS] = str(folder)
+
+
+def shared_metrics() -> Path | None:
+    """The folder in which this process counts together with others."""
+    shared = os.environ.get(SHARED_METRICS)
+    return Path(shared) if shared else None
 
 
 def fingerprint(config: Config) -> str:

@@ -1,4 +1,5 @@
-"""The composition root of the serving process: public origin → CORS → /mcp to the gate, the rest to Django."""
+"""The composition root of the serving process: public origin → what is noted of each request → CORS → /mcp to
+the gate, the rest to Django."""
 
 import multiprocessing
 import os
@@ -15,11 +16,14 @@ from django.conf import settings
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ovauth import logs, patience
+from ovauth import patience
 from ovauth.resource import stream_check
 from ovauth.resource.gate import Gate
+from ovauth.web.health import LIVE, READY, Health
 from ovauth.web.public_origin import PublicOrigin
 from ovauth.web.serving import DjangoOnThreads
+from ovauth.web.watching import Watched
+from project.life import alive
 
 CORS_PATHS = ("/.well-known", "/register", "/token", "/revoke", "/introspect", "/device_authorization", "/mcp")
 
@@ -29,6 +33,7 @@ class Root:
 
     def __init__(self) -> None:
         self.django = DjangoOnThreads()
+        self.health = Health()
         self.gate = Gate(settings.OVAUTH.mcp_server)
         self.open_to_browsers = CORSMiddleware(
             self.route,
@@ -49,11 +54,11 @@ class Root:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
-            await self.gate(scope, receive, send)
+            await self.gate(scope, alive(receive), send)
         elif scope["type"] == "http":
             path = _inside(scope)
             app: ASGIApp = self.open_to_browsers if _is_open(path) else self.django
-            await app(scope, receive, send)
+            await (self.health if path in (LIVE, READY) else app)(scope, receive, send)
 
     async def route(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = _inside(scope)
@@ -84,6 +89,5 @@ def _end_with_the_parent() -> None:
 
 
 _end_with_the_parent()
-logs.tell()
 patience.give_up_on_a_frozen_database()
-application = PublicOrigin(Root())
+application = PublicOrigin(Watched(Root()))

@@ -1,4 +1,4 @@
-"""Every URL of the contract, in the contract's order. `/mcp` is answered before Django, in project.asgi."""
+"""Every URL of the contract, in the contract's order. `/mcp` and `/health/` are answered before Django, in project.asgi."""
 
 from django.contrib import admin
 from django.urls import path
@@ -31,8 +31,8 @@ urlpatterns = [
     path("console/language", languages.choose, name="choose_language"),
     path("admin/login/", console.admin_sign_in),  # before the admin's own
     path("admin/", admin.site.urls),
-    path("health/live", operations.live),
-    path("health/ready", operations.ready),
+    path("metrics", operations.scrape),
+    path("favicon.ico", operations.favicon),
     path("", require_safe(RedirectView.as_view(pattern_name="console"))),  # a POST is never redirected
     path("", oauth.urls),  # discovery, /register, /authorize, /token, /revoke
 ]

@@ -38,6 +38,10 @@ class Server:
         with self._changed:
             return "".join(self._lines)
 
+    def told(self) -> list[str]:
+        """The lines of it that are for people: the log of a server that no terminal watches is JSON."""
+        return [line for line in self.output().splitlines() if not line.startswith("{")]
+
     def waits_for(self, pattern: str, *, seconds: float = DEADLINE) -> re.Match[str]:
         """The match of a regular expression (multi-line) in the output, as soon as it is there."""
         with self._changed:

@@ -18,7 +18,8 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "errors": (set(), {"django", "ninja"}),
     "roles": (set(), {"django", "ninja"}),
     "provenance": (set(), {"django", "ninja"}),
-    "logs": (set(), {"django", "ninja"}),
+    "metrics": (set(), {"django", "ninja"}),
+    "logs": ({"provenance"}, {"django", "ninja"}),
     "threads": (set(), {"django", "ninja"}),
     "patience": (set(), {"ninja", "django.http"}),
     "tools": (set(), {"django", "ninja"}),
@@ -35,10 +36,14 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     # reader or two: a client that is described by a document is a client, a one-time password stands for a decision or a
     # sign-in, and a client that is blocked is not approved.
     "flows": (
-        {"models", "credentials", "rules", "errors", "roles", "provenance"}
-        | {f"flows.{shared}" for shared in ("issuance", "revocation", "audit", "authority", "limits", "authorization")}
+        {"models", "credentials", "rules", "errors", "roles", "provenance", "metrics"}
+        | {
+            f"flows.{shared}"
+            for shared in ("issuance", "revocation", "audit", "authority", "limits", "authorization", "garbage")
+        }
         | {
             "flows.one_time_password",
+            "flows.garbage",
             "flows.client_documents",
             "flows.client_assertions",
             "flows.clients",
@@ -94,7 +99,19 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "admin": ({"admin", "flows", "models", "conf", "rules", "roles", "errors"}, {"ninja"}),
     "admin_site": ({"provenance"}, {"ninja"}),
     "management": (
-        {"management", "doctor", "flows", "models", "conf", "rules", "roles", "errors", "provenance", "resource.loading"},
+        {
+            "management",
+            "doctor",
+            "flows",
+            "logs",
+            "models",
+            "conf",
+            "rules",
+            "roles",
+            "errors",
+            "provenance",
+            "resource.loading",
+        },
         {"ninja"},
     ),
     "checks": ({"flows", "models", "conf", "rules", "resource.loading"}, {"ninja", "django.http"}),
@@ -109,6 +126,7 @@ AT_HOME_WITH_HASHES = {"credentials", "rules.pkce"}
 MAY_ASK_THE_DATABASE_ITSELF = {
     "bearer",
     "flows.readiness",  # SELECT 1: is it there?
+    "flows.measures",  # PostgreSQL's own list of connections
     "management.preparation",  # PostgreSQL's own: a lock, so that two servers do not migrate at once; a table's identity
 }
 

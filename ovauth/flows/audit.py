@@ -14,6 +14,7 @@ from typing import Any, Final
 from django.db import transaction
 from django.db.models import Q
 
+from ovauth import metrics
 from ovauth.models import AuditEvent, Client, Grant, Member
 from ovauth.provenance import Actor, Provenance, current
 from ovauth.rules import browsers
@@ -76,9 +77,9 @@ FAILURES: Final = frozenset(
     {
         "client.document_ended",
         "authorization.denied",
-        "authorization.expired",
         "authorization.refused",
         "token.refused",
+        "authorization.expired",
         "authorization.code_failed",
         "token.reuse_detected",
         "otp.failed",
@@ -190,6 +191,7 @@ def _tell(row: AuditEvent, client_name: str) -> None:
         "detail": row.detail,
     }
     log.info(row.event, extra={"audit": told})
+    metrics.happened(row.event, row.detail)
 
 
 def lines(*, since: datetime | None = None, until: datetime | None = None) -> Iterator[str]:

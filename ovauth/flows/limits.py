@@ -11,7 +11,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import F
 from django.utils import timezone
 
-from ovauth import credentials
+from ovauth import credentials, metrics
 from ovauth.errors import TooManyRequests
 from ovauth.flows import audit
 from ovauth.models import Member, Tally
@@ -59,6 +59,7 @@ def check(counted: Counted) -> None:
     now = timezone.now()
     for tally in Tally.objects.filter(key__in=wanted, expires_at__gt=now):
         if tally.count >= wanted[tally.key].most:
+            metrics.limited(wanted[tally.key].surface)
             wait = int((tally.expires_at - now).total_seconds()) + 1
             raise TooManyRequests(wait, reason=f"{tally.key} reached {tally.count}")
 

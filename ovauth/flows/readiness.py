@@ -12,22 +12,30 @@ from django.db.models.functions import Now
 
 from ovauth.models import DatabaseMark
 
+OK = "ok"
+
 _migrated = False
 
 
-def faults() -> dict[str, str]:
-    """What is wrong, by the name of the check; nothing when everything is well."""
+def checks() -> dict[str, str]:
+    """What was looked at, and `ok` or what is wrong with it."""
+    found = {"database": OK, "migrations": OK, "folder": OK}
     try:
-        if pending_migrations():
-            return {"migrations": "the database is older than the program; run migrate"}
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
-        if not _takes_writes():
-            return {"database": "cannot be written"}
+        if pending_migrations():
+            found["migrations"] = "the database is older than the program; run migrate"
     except Error:
         connection.close()
         return {"database": "does not answer"}
-    return {}
+    if not _takes_writes():
+        found["folder"] = "the database, or the folder that it is in, cannot be written"
+    return found
+
+
+def is_ready(found: dict[str, str]) -> bool:
+    """Whether nothing that `checks` looked at is wrong."""
+    return all(said == OK for said in found.values())
 
 
 def is_database_fault(fault: Exception) -> bool:

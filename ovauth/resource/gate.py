@@ -19,7 +19,7 @@ from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.auth.provider import AccessToken
 from starlette.types import Message, Receive, Scope, Send
 
-from ovauth import bearer, wire
+from ovauth import bearer, metrics, wire
 from ovauth.errors import (
     Forbidden,
     InsufficientScope,
@@ -31,7 +31,7 @@ from ovauth.errors import (
     Unavailable,
 )
 from ovauth.flows import api_keys
-from ovauth.provenance import Provenance, serving
+from ovauth.provenance import Actor, Provenance, serving
 from ovauth.request_body import ClientGone, read_body
 from ovauth.resource import identity, loading
 from ovauth.resource.identity import Call, calling
@@ -61,8 +61,10 @@ class Gate:
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
+        source: Provenance = scope.get("ovauth.provenance") or Provenance()
+        source.route = loading.PATH
         try:
-            found = await self._admit(scope)
+            found = await self._looked_at(scope, source, started)
             body = await read_body(scope, receive, MAX_BODY)
         except ClientGone:
             return
@@ -71,6 +73,7 @@ class Gate:
             return
         told = Call(identity.of(found))
         answer = _Answer(scope, send, told, found)
+        entered = time.perf_counter()
         with calling(told), _as_the_package_says_it(found, scope) as user:
             inner = {**_inside(scope), "user": user}
             try:
@@ -79,10 +82,25 @@ class Gate:
                 if not told.missed:
                     log.exception("the MCP server raised %s", type(fault).__name__)
         await answer.close()
+        metrics.served(answer.status, time.perf_counter() - entered)
         if found.first_call:
             _tell(found, body, started)
         if found.first_use_of_key:
-            await _first_use(found, scope)
+            await _first_use(found, source)
+
+    async def _looked_at(self, scope: Scope, source: Provenance, started: float) -> bearer.Identity:
+        """As `_admit`, counted, and noted for the request's line in the log."""
+        result = "ok"
+        try:
+            found = await self._admit(scope)
+        except Refusal as refusal:
+            result = refusal.code
+            raise
+        finally:
+            metrics.checked(result, time.perf_counter() - started)
+        source.kind = Actor.CLIENT if found.from_oauth else Actor.API_KEY
+        source.actor, source.client_id = f"{found.account_id}/{found.user_id}", found.client_id or ""
+        return found
 
     async def _admit(self, scope: Scope) -> bearer.Identity:
         """Who calls, if they may. Raises a Refusal."""
@@ -249,6 +267,7 @@ class _Answer:
         self.head: Message | None = None
         self.begun = False
         self.replaced = False
+        self.status = 500
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -268,6 +287,7 @@ class _Answer:
 
     async def _begin(self) -> None:
         self.begun = True
+        self.status = self.head["status"] if self.head is not None else 500
         self.replaced = bool(self.call.missed) or self.head is None
         if self.call.missed:
             # No step-up for an API key: it holds whatever its owner's role may have.
@@ -336,9 +356,8 @@ def _tell(found: bearer.Identity, body: bytes, started: float) -> None:
     audit_log.info("connection.first_call", extra={"audit": told})
 
 
-async def _first_use(found: bearer.Identity, scope: Scope) -> None:
+async def _first_use(found: bearer.Identity, source: Provenance) -> None:
     """Whoever was answered is not told when this cannot be written."""
-    source = Provenance(ip=scope["client"][0] if scope.get("client") else "")
 
     def tell() -> None:
         with serving(source):

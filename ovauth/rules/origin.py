@@ -20,13 +20,14 @@ class Origin:
     """Where we are, and for whom.
 
     `host` is a lower-case host[:port] without the scheme's own port, `client` an IP address or "" when
-    unknown, `base_path` is "" or like /auth.
+    unknown, `base_path` is "" or like /auth. `behind_proxy`: a trusted one handed the request on.
     """
 
     scheme: str
     host: str
     client: str
     base_path: str
+    behind_proxy: bool = False
 
     @property
     def url(self) -> str:
@@ -58,11 +59,11 @@ def decide(
     client = _client(nearest, forwarded_for if behind_proxy else None, trusted)
     if configured := public_base_url or issuer:
         address = web_address.read(configured)
-        return Origin(address.scheme.lower(), address.authority, client, address.rest.rstrip("/"))
+        return Origin(address.scheme.lower(), address.authority, client, address.rest.rstrip("/"), behind_proxy)
     if behind_proxy:
         scheme = _rightmost(forwarded_proto) or scheme
         host = _rightmost(forwarded_host) or host
-    return _as_asked(scheme.lower(), host, client)
+    return _as_asked(scheme.lower(), host, client, behind_proxy)
 
 
 def why_not_base(url: str, *, path_allowed: bool) -> str | None:
@@ -101,7 +102,7 @@ def is_loopback_address(address: str) -> bool:
     return parsed is not None and parsed.is_loopback
 
 
-def _as_asked(scheme: str, host: str | None, client: str) -> Origin:
+def _as_asked(scheme: str, host: str | None, client: str, behind_proxy: bool) -> Origin:
     if scheme not in ("http", "https"):
         raise InvalidRequest("The request came by an unknown scheme.", reason=f"scheme={scheme[:40]!a}")
     try:
@@ -112,7 +113,7 @@ def _as_asked(scheme: str, host: str | None, client: str) -> Origin:
         ) from None
     if address.rest:
         raise InvalidRequest("The Host header is missing or not valid.", reason=f"host={(host or '')[:80]!a}")
-    return Origin(scheme, address.authority, client, "")
+    return Origin(scheme, address.authority, client, "", behind_proxy)
 
 
 def _client(nearest: _Address | None, forwarded_for: str | None, trusted: Sequence[_Network]) -> str:

@@ -17,6 +17,7 @@ from django.template.loader import render_to_string
 from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError
 
+from ovauth import metrics
 from ovauth.errors import (
     Forbidden,
     InvalidClient,
@@ -64,6 +65,7 @@ def answer(request: HttpRequest, fault: Exception) -> HttpResponse:
         log.error("unexpected fault at %s (%s)", speakable(request.path), _reference(request), exc_info=fault)
     else:
         log.info("%s refused: %s (%s)", speakable(request.path), refusal.reason, _reference(request))
+    metrics.refused(request.path_info, refusal.code)
     response = _shaped(request, refusal)
     if refusal.status == 401:
         response["WWW-Authenticate"] = _challenge(refusal)

@@ -1,8 +1,5 @@
-"""What every request to Django passes: its provenance, its log line, its headers, and the refusals that came before it."""
+"""What every request to Django passes: its provenance, its headers, and the refusals that came before it."""
 
-import logging
-import time
-import uuid
 from collections.abc import Callable
 
 from django.conf import settings
@@ -13,11 +10,8 @@ from django.utils import translation
 from ovauth import wire
 from ovauth.errors import InvalidRequest, NotFound, Refusal
 from ovauth.flows import sign_in
-from ovauth.logs import speakable
-from ovauth.provenance import Provenance, serving
-from ovauth.web import callers, faults, languages
-
-log = logging.getLogger("ovauth.request")
+from ovauth.provenance import serving
+from ovauth.web import callers, faults, languages, watching
 
 Next = Callable[[HttpRequest], HttpResponse]
 
@@ -32,24 +26,22 @@ OAUTH_ROUTES = (
 
 
 class Requests:
-    """Gives the request an id and an address, answers refusals, writes one log line: the path and never the query."""
+    """Lets what happens know where the request came from, and answers refusals."""
 
     def __init__(self, get_response: Next) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        started = time.perf_counter()
-        request.id = uuid.uuid4().hex  # type: ignore[attr-defined]
-        ip = request.META.get("REMOTE_ADDR", "")
-        source = Provenance(ip, request.id, request.META.get("HTTP_USER_AGENT", ""))  # type: ignore[attr-defined]
+        source = watching.of(request)
+        source.user_agent = request.META.get("HTTP_USER_AGENT", "")
+        request.id = source.request_id  # type: ignore[attr-defined]
         with serving(source):
             response = self._answer(request)
-        response["X-Request-Id"] = request.id  # type: ignore[attr-defined]
+        if request.resolver_match is not None:
+            source.route = watching.readable(request.resolver_match.route)
         for cookie in response.cookies.values():
             # Decided per request: behind a proxy only the request knows that the browser speaks https.
             cookie["secure"] = request.is_secure()
-        took = (time.perf_counter() - started) * 1000
-        log.info("%s %s %s %.0f ms %s", request.method, speakable(request.path), response.status_code, took, ip)
         return response
 
     def _answer(self, request: HttpRequest) -> HttpResponse:

@@ -1,38 +1,58 @@
-"""For whoever watches the process: is it alive, can it do its work?"""
+"""For Prometheus: what was counted, and what is there now."""
 
-import logging
-
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.templatetags.static import static
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 
-from ovauth.flows import readiness
+from ovauth import metrics
+from ovauth.errors import Forbidden
+from ovauth.flows import measures, readiness
+from ovauth.roles import Role
 from ovauth.rules import origin
-
-log = logging.getLogger(__name__)
-
-
-@csrf_exempt
-@require_safe
-def live(request: HttpRequest) -> HttpResponse:
-    """The process answers. The database is not asked."""
-    return JsonResponse({"status": "ok"})
+from ovauth.web import callers
 
 
 @csrf_exempt
 @require_safe
-def ready(request: HttpRequest) -> HttpResponse:
-    """The database answers, takes writes, and its schema is that of this program. What is wrong is told on this
-    computer only, and to the log."""
-    faults = readiness.faults()
-    if faults:
-        log.error("not ready: %s", faults)
-        told = {"checks": faults} if _asked_from_here(request) else {}
-        return JsonResponse({"status": "unavailable", **told}, status=503)
-    return JsonResponse({"status": "ok"})
+def scrape(request: HttpRequest) -> HttpResponse:
+    """Prometheus' text format, for the API key of a root; without one only on this computer, see `_is_at_home`."""
+    if _sends_a_credential(request) or not _is_at_home(request):
+        caller, _ = callers.approver(request)
+        if caller.role < Role.ROOT:
+            raise Forbidden("This needs the API key of a root.")
+    text, content_type = metrics.exposition(_readings())
+    response = HttpResponse(text, content_type=content_type)
+    response["Cache-Control"] = "no-store"
+    return response
 
 
-def _asked_from_here(request: HttpRequest) -> bool:
-    """From this computer, and not through a proxy on it."""
-    forwarded = getattr(request, "scope", {}).get("ovauth.forwarded", False)
-    return not forwarded and origin.is_loopback_address(request.META.get("REMOTE_ADDR", ""))
+def _sends_a_credential(request: HttpRequest) -> bool:
+    return "authorization" in request.headers or "x-api-key" in request.headers
+
+
+def _is_at_home(request: HttpRequest) -> bool:
+    """From this computer, and nothing says that a proxy stands in front: a configured origin, a header of forwarding.
+
+    A proxy on the same machine makes everybody look like this computer, and not each says that it forwards.
+    """
+    config, scope = settings.OVAUTH, getattr(request, "scope", {})
+    if config.public_base_url or config.issuer or scope.get("ovauth.forwarded", False):
+        return False
+    return origin.is_loopback_address(request.META.get("REMOTE_ADDR", ""))
+
+
+def _readings() -> list[metrics.Reading]:
+    """The gauges. Without a database those that need none are told all the same."""
+    ready = readiness.is_ready(readiness.checks())
+    readings: list[metrics.Reading] = [("ovauth_ready", {}, int(ready))]
+    return [*readings, *measures.read()] if ready else readings
+
+
+@require_safe
+def favicon(request: HttpRequest) -> HttpResponse:
+    """Browsers ask for it whatever the pages say."""
+    response = HttpResponseRedirect(static("ovauth/favicon.svg"))
+    response["Cache-Control"] = "public, max-age=86400"
+    return response

@@ -4,6 +4,7 @@ Rewrites scheme, host and client of the ASGI scope, so that Django's links, cook
 own issuer all see the same. `scope["ovauth.issuer"]` is the issuer, `scope["ovauth.fault"]` a refusal for whoever answers.
 """
 
+import re
 from typing import Any
 from urllib.parse import quote
 
@@ -51,12 +52,20 @@ class PublicOrigin:
             "headers": [(b"host", decided.host.encode("latin-1")), *headers],
             "ovauth.issuer": decided.url,
             "ovauth.forwarded": forwarded,
+            "ovauth.request_id": _request_id(scope) if decided.behind_proxy else "",
             **_paths(scope, decided.base_path),
         }
 
 
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _FORWARDING = frozenset({b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host"})
 _OURS = frozenset({b"host", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"forwarded"})
+
+
+def _request_id(scope: Scope) -> str:
+    """The id that a proxy of ours gave the request; nothing for what cannot be one."""
+    sent = _header(scope, b"x-request-id") or ""
+    return sent if _REQUEST_ID.fullmatch(sent) else ""
 
 
 def _header(scope: Scope, name: bytes) -> str | None:

@@ -22,8 +22,9 @@ import pytest
 from django.core.management.base import CommandError
 
 from ovauth.conf import VERSION
-from ovauth.flows import garbage
-from ovauth.management.commands.serve import Command, keep_house
+from ovauth.flows import housekeeping
+from ovauth.management.commands.serve import Command
+from project.life import keep_house
 from tests.serving import READY, Server, environment, manage, running
 
 WAITS = "tests.commands.slow:waits"
@@ -66,7 +67,7 @@ def prepared(first_start: Prepared, tmp_path: Path) -> Prepared:
 
 def test_the_first_start_makes_everything_and_shows_the_operator_and_the_second_is_quiet(data_dir: Path) -> None:
     with running(data_dir=data_dir) as first:
-        said = first.output()
+        said = "\n".join(first.told())
         assert mode(data_dir) == 0o700
         assert mode(data_dir / "secret_key") == 0o600
         assert mode(data_dir / "ovauth.sqlite3") == 0o600
@@ -83,7 +84,7 @@ def test_the_first_start_makes_everything_and_shows_the_operator_and_the_second_
         assert (who["account_id"], who["user_id"], who["role"]) == ("default", "operator", "root")
         assert first.stop() == 0
     with running(data_dir=data_dir) as second:
-        said = [line.split(" ")[0] for line in second.output().splitlines() if line]
+        said = [line.split(" ")[0] for line in second.told() if line]
         assert said == ["ovauth", "Console", "MCP", "Connect", "ovauth"]
         assert not second.operator_api_key
     assert all(first.operator_api_key.encode() not in file.read_bytes() for file in data_dir.iterdir() if file.is_file())
@@ -92,7 +93,7 @@ def test_the_first_start_makes_everything_and_shows_the_operator_and_the_second_
 def test_pages_find_their_static_files_and_the_printed_addresses_are_public(prepared: Prepared) -> None:
     with running(data_dir=prepared.data_dir, env={"OVAUTH_PUBLIC_BASE_URL": "https://ov.example.com"}) as server:
         assert "MCP server   https://ov.example.com/mcp " in server.output()
-        assert server.output().splitlines()[-1].startswith("ovauth ready at http://127.0.0.1:")
+        assert server.told()[-1].startswith("ovauth ready at http://127.0.0.1:")
         page = httpx2.get(f"{server.url}/console/login").text
         links = re.findall(r'(?:href|src)="(/static/[^"]+)"', page)
         assert links
@@ -236,7 +237,7 @@ def test_sigterm_finishes_what_is_in_flight(prepared: Prepared, tmp_path: Path, 
         release.touch()
         assert answer.result().status_code == 200
         assert server.process.wait(20) == 0
-        assert server.output().splitlines()[-1].startswith("Stopping")
+        assert server.told()[-1].startswith("Stopping")
         with pytest.raises(httpx2.ConnectError):
             httpx2.get(server.url)
 
@@ -265,10 +266,10 @@ def test_ctrl_c_says_one_line_and_a_second_one_stops_at_once(prepared: Prepared,
 
 def test_ctrl_c_with_nothing_to_do_ends_well(prepared: Prepared) -> None:
     with running(data_dir=prepared.data_dir) as server:
-        before = server.output()
+        before = len(server.told())
         ctrl_c(server)
         assert server.process.wait(20) == 0
-    assert server.output().removeprefix(before).count("\n") == 1
+    assert len(server.told()) == before + 1
 
 
 # ------------------------------------------------------------------ while it runs
@@ -303,14 +304,14 @@ def test_several_workers_share_the_port_and_one_that_dies_is_replaced(prepared: 
 def test_housekeeping_goes_on_after_a_fault(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     stop, calls = threading.Event(), []
 
-    def collect() -> dict[str, int]:
+    def keep(*, holder: str, every: float) -> dict[str, int]:
         calls.append(1)
         if len(calls) == 1:
             raise RuntimeError("the database is on holiday")
         stop.set()
         return {}
 
-    monkeypatch.setattr(garbage, "collect", collect)
-    keep_house(stop, every=0.001)
+    monkeypatch.setattr(housekeeping, "keep", keep)
+    keep_house(stop, looks=0.001)
     assert len(calls) == 2
     assert "the database is on holiday" in caplog.text

@@ -1,4 +1,4 @@
-"""`uv run python -m tests.docs`: writes anew what the documentation says of settings and endpoints."""
+"""`uv run python -m tests.docs`: writes anew what the documentation says of settings, endpoints, metrics and events."""
 
 import os
 

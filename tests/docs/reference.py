@@ -1,4 +1,5 @@
-"""The parts of the documentation that are made from the program: settings from `ovauth.conf`, endpoints from OpenAPI.
+"""The parts of the documentation that are made from the program: settings from `ovauth.conf`, endpoints from OpenAPI,
+metrics and audit events from their lists.
 
 They stand between two marks in the pages, and `uv run python -m tests.docs` writes them anew.
 """
@@ -7,7 +8,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from ovauth import conf
+from ovauth import conf, metrics
+from ovauth.flows import audit
 from ovauth.web import openapi
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -100,7 +102,25 @@ def proofs() -> str:
     return "\n".join(rows)
 
 
+def gauges_and_counters() -> str:
+    """A row for each metric, with its labels as Prometheus writes them."""
+    rows = ["| metric | kind | what it says |", "| --- | --- | --- |"]
+    for metric in metrics.METRICS:
+        labels = f"{{{', '.join(metric.labels)}}}" if metric.labels else ""
+        rows.append(f"| `{metric.name}{labels}` | {metric.kind} | {metric.sentence} |")
+    return "\n".join(rows)
+
+
+def events() -> str:
+    """A row for each audit event."""
+    rows = ["| event | what it says |", "| --- | --- |"]
+    rows += [f"| `{event}` | {sentence} |" for event, sentence in audit.EVENTS.items()]
+    return "\n".join(rows)
+
+
 MADE = {
+    ("operating.md", "metrics"): gauges_and_counters,
+    ("operating.md", "audit events"): events,
     ("configuration.md", "settings"): settings,
     ("api.md", "who calls"): proofs,
     ("api.md", "endpoints"): endpoints,

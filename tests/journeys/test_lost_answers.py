@@ -55,4 +55,4 @@ def test_a_stolen_token_that_is_replayed_later_ends_the_family(tmp_path: Path) -
         answer = lost_answers.refresh(server.url, client_id, tokens["refresh_token"])
         assert answer is not None
         assert answer.json()["error"] == "invalid_grant"
-        assert "a used refresh token came again" in server.output()
+        assert "token.reuse_detected" in server.output()

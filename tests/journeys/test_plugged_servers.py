@@ -25,5 +25,5 @@ def test_its_tools_are_listed_and_learn_who_calls(tmp_path: Path, attribute: str
                 assert told.content[0].text == "default/operator by Journey with mcp"  # type: ignore[union-attr]
 
         anyio.run(journey)
-        assert "registered" in server.output()
-        assert "connected" in server.output()
+        assert "client.registered" in server.output()
+        assert "connection.first_call" in server.output()

@@ -38,7 +38,7 @@ def test_the_request_itself_is_the_last_resort():
 
 def test_a_trusted_proxy_is_believed():
     found = decide(**FORWARDED)
-    assert found == origin.Origin("https", "ov.example.com", "198.51.100.7", "")
+    assert found == origin.Origin("https", "ov.example.com", "198.51.100.7", "", behind_proxy=True)
 
 
 @pytest.mark.parametrize("peer", ["203.0.113.9", "2001:db8::1", None, "", "testclient"])

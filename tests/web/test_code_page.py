@@ -319,7 +319,7 @@ def test_an_unregistered_address_gets_a_page_that_helps_the_developer(client: We
     assert "<mark>s://evil.example/&lt;b&gt;</mark>" in page
     assert "http" + re.search('Registered</p><p class="mono">http<mark>([^<]+)</mark>', page)[1] == CALLBACK  # type: ignore[index]
     assert 'href="https://evil' not in page
-    assert answer["X-Request-Id"] in page
+    assert answer.wsgi_request.id in page
 
 
 def test_a_page_weighs_little(web: Web, pending_id: str) -> None:

@@ -2,15 +2,17 @@
 
 import errno
 import http.client
-import logging
 import os
+import shutil
 import signal
 import socket
 import sys
+import tempfile
 import threading
 import time
 from argparse import ArgumentTypeError
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from copy import copy
 from pathlib import Path
 from types import FrameType
@@ -25,8 +27,9 @@ from django.db import connection
 from django.utils import timezone
 from uvicorn.supervisors.multiprocess import Multiprocess
 
-from ovauth.conf import VERSION, fingerprint
-from ovauth.flows import accounts, audit, garbage
+from ovauth import logs
+from ovauth.conf import VERSION, fingerprint, share_metrics
+from ovauth.flows import accounts, audit
 from ovauth.flows.accounts import NewMember
 from ovauth.management import preparation
 from ovauth.management.cautions import cautions
@@ -40,12 +43,10 @@ GRACE: Final = 10
 """Seconds in which requests that were received may finish after SIGTERM."""
 LAST_GRACE: Final = 5
 """Seconds after that in which the processes may end by themselves."""
-HOUSEKEEPING: Final = 600
-"""Seconds between two collections of what has expired."""
+COUNTED: Final = "ovauth-metrics-"
+"""How the names of the folders begin in which the processes of a server count together."""
 BACKLOG: Final = 2048
 STOPPED_AT_ONCE: Final = 130
-
-log = logging.getLogger("ovauth.serve")
 
 
 class Command(OvauthCommand):
@@ -64,6 +65,7 @@ class Command(OvauthCommand):
         config = settings.OVAUTH
         serves = loading.describe(config.mcp_server)
         listener = self._listen(host, port)
+        logs.serve(config.log)
         here = _url(host, listener.getsockname()[1])
 
         self.stdout.write(f"ovauth {VERSION} · Django {django.get_version()} · mcp {_mcp_version()} · {_database()}")
@@ -74,9 +76,9 @@ class Command(OvauthCommand):
         self._caution(host, workers)
 
         connection.close()  # this thread answers nobody; an idle connection to PostgreSQL is one too many
-        threading.Thread(target=keep_house, args=(threading.Event(),), name="housekeeping", daemon=True).start()
         threading.Thread(target=self._announce, args=(here, listener), name="ready", daemon=True).start()
-        self._run(listener, workers)
+        with counting_together(workers):
+            self._run(listener, workers)
 
     # -------------------------------------------------------------- before
 
@@ -256,15 +258,34 @@ def _stop_in_any_case(before: Any = None) -> None:
     timer.start()
 
 
-def keep_house(stop: threading.Event, every: float = HOUSEKEEPING) -> None:
-    """Collects what has expired, until `stop`, every so many seconds. Whatever fails, it goes on: people are served."""
-    while not stop.wait(every):
+@contextmanager
+def counting_together(workers: int) -> Iterator[None]:
+    """Several processes count in files that they share. In memory where the machine has such a folder: a full disk would
+    end a process that writes to a mapped file. One process counts by itself."""
+    if workers == 1:
+        share_metrics(None)
+        yield
+        return
+    memory = Path("/dev/shm")  # noqa: S108 everybody's, as /tmp is, and the folder below is ours alone
+    base = memory if os.access(memory, os.W_OK) else Path(tempfile.gettempdir())
+    for left in base.glob(f"{COUNTED}*"):
+        _remove_if_dead(left)
+    folder = Path(tempfile.mkdtemp(prefix=f"{COUNTED}{os.getpid()}-", dir=base))
+    share_metrics(folder)
+    try:
+        yield
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_if_dead(folder: Path) -> None:
+    """What a server left that was killed. Another user's cannot be removed, and stays."""
+    pid = folder.name.removeprefix(COUNTED).partition("-")[0]
+    with suppress(OSError, ValueError):
         try:
-            garbage.collect()
-        except Exception as error:
-            log.warning("collecting what has expired failed, and is tried again: %s: %s", type(error).__name__, error)
-        finally:
-            connection.close()
+            os.kill(int(pid), 0)
+        except ProcessLookupError:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 # ------------------------------------------------------------------ words
