@@ -11,7 +11,7 @@ from ovauth.doctor import passing, reaching
 from ovauth.doctor.asking import Target
 from ovauth.doctor.clients import CLIENTS, EVERYBODY, HOSTED, Client
 from ovauth.doctor.faults import FAULTS, Fault, Finding, NoAnswer
-from ovauth.doctor.login import Login
+from ovauth.doctor.login import Login, is_ovauth
 from ovauth.doctor.walking import Walk
 from ovauth.rules import origin
 
@@ -130,21 +130,27 @@ def _check(report: Report, name: str, check: passing.Check, tell: Callable[[Line
 
 
 def _sign_in(report: Report, api_key: str | None, *, trusted: bool, tell: Callable[[Line], None]) -> None:
-    if api_key is None:
-        why = (
-            "with an API key in OVAUTH_API_KEY it goes the whole way"
-            if trusted
-            else "a key is not sent to whom one cannot trust"
-        )
+    if why := _why_no_login(report.target, api_key, trusted=trusted):
         tell(Line("login", why, 0, skipped=True))
         return
     started = time.perf_counter()
-    login = Login(report.target, api_key).go()
+    login = Login(report.target, api_key or "").go()
     report.left += login.left
     for finding in login.findings:
         report.add(finding, report.walked)
     ids = tuple(finding.fault.id for finding in login.findings)
     tell(Line("login", ", ".join(login.steps) or "does not get on", _since(started), ids))
+
+
+def _why_no_login(target: Target, api_key: str | None, *, trusted: bool) -> str:
+    if api_key is None:
+        return "with an API key in OVAUTH_API_KEY it goes the whole way"
+    if not trusted:
+        return "a key is not sent to whom one cannot trust"
+    try:
+        return "" if is_ovauth(target) else "this is not ovauth, so the key is not sent there"
+    except NoAnswer:
+        return "no answer"
 
 
 def _since(started: float) -> float:

@@ -1,6 +1,7 @@
 """Requests to the server that is examined: no redirect is followed, nothing goes anywhere else, every wait has an end."""
 
 import ssl
+import time
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -11,6 +12,9 @@ from ovauth.rules import web_address
 
 TIMEOUT: Final = 10.0
 """Seconds that a connection, or the next byte of an answer, may take."""
+PATIENCE: Final = 30.0
+"""Seconds that a whole answer may take."""
+LARGEST: Final = 1024 * 1024
 
 
 class Target:
@@ -52,12 +56,26 @@ class Target:
         self.http = self.speaking(context)
 
     def ask(self, method: str, url: str, **sent: Any) -> httpx2.Response:
-        """The answer, read whole. `url` is a path below the origin, or below it in full. Raises NoAnswer."""
+        """The answer, of at most LARGEST bytes. `url` is a path below the origin. Raises NoAnswer."""
         self.http.cookies.clear()  # who wants to send one names it
         try:
-            return self.http.request(method, url, **sent)
+            with self.http.stream(method, url, **sent) as answer:
+                return self._read(method, answer)
         except httpx2.HTTPError as error:
             raise self.unanswered(method, url, error) from None
+
+    def _read(self, method: str, answer: httpx2.Response) -> httpx2.Response:
+        """A stream that was opened by GET has no end, so its beginning is all."""
+        content, ends = bytearray(), time.monotonic() + PATIENCE
+        if method != "GET" or media_type(answer) != "text/event-stream":
+            for part in answer.iter_bytes():
+                content += part
+                if len(content) > LARGEST:
+                    break
+                if time.monotonic() > ends:
+                    raise httpx2.ReadTimeout("it does not come to an end")
+        plain = [pair for pair in answer.headers.multi_items() if pair[0].lower() != "content-encoding"]
+        return httpx2.Response(answer.status_code, headers=plain, content=bytes(content), request=answer.request)
 
     def unanswered(self, method: str, url: str, error: httpx2.HTTPError) -> NoAnswer:
         what = named(method, url)

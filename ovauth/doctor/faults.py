@@ -169,6 +169,12 @@ _CATALOGUE: Final = (
         "with --url.",
     ),
     Fault(
+        "no-login",
+        "The MCP server at {url} answers without a login: whoever reaches it may use it.",
+        "If it should be behind ovauth, name it in OVAUTH_MCP_SERVER, and give clients the address of ovauth.",
+        fails=False,
+    ),
+    Fault(
         "root-not-passed",
         "/mcp reaches the server, {path} does not ({status}{kind}): clients begin at /.well-known/, not at /mcp.",
         "Pass the whole root. Caddy: `reverse_proxy 127.0.0.1:1933` without a path before it;\n"

@@ -111,12 +111,13 @@ def resource_metadata(target: Target, path: str, told: dict[str, Any]) -> Findin
         why = "it lacks `resource` or `authorization_servers`"
         return found("metadata-broken", path=path, url=target.origin + path, why=why)
     return address(target, f"`resource` in {path}", told["resource"], ending="/mcp") or address(
-        target, f"`authorization_servers` in {path}", str(servers[0])
+        target, f"`authorization_servers` in {path}", str(servers[0]).removesuffix("/")
     )
 
 
-def server_metadata(target: Target, path: str, told: dict[str, Any]) -> Finding | None:
-    """RFC 8414 §3.3, and what MCP clients ask for beside it."""
+def server_metadata(target: Target, path: str, told: dict[str, Any], announced: str) -> Finding | None:
+    """RFC 8414 §3.3, and what MCP clients ask for beside it. `announced` is how the resource metadata spell the issuer, if
+    the client has read them: a slash at its end matters only where the two differ."""
     missing = [
         name for name in ("issuer", "authorization_endpoint", "token_endpoint") if not isinstance(told.get(name), str)
     ]
@@ -125,7 +126,8 @@ def server_metadata(target: Target, path: str, told: dict[str, Any]) -> Finding 
     if "S256" not in (told.get("code_challenge_methods_supported") or ()):
         why = "`code_challenge_methods_supported` lacks S256, without which clients do not begin"
         return found("metadata-broken", path=path, url=target.origin + path, why=why)
-    return address(target, f"`issuer` in {path}", told["issuer"])
+    issuer = told["issuer"]
+    return address(target, f"`issuer` in {path}", issuer.removesuffix("/") if announced in ("", issuer) else issuer)
 
 
 def readable(what: str, answer: httpx2.Response, asking: str) -> Finding | None:

@@ -20,6 +20,13 @@ DOCTOR: Final = Client(
 TOOLS: Final = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
 
 
+def is_ovauth(target: Target) -> bool:
+    """By two answers that are its own. A key in the environment is not for everybody whose address is looked at."""
+    unknown = target.ask("GET", f"{target.origin}/.well-known/ovauth-doctor")
+    alive = target.ask("GET", f"{target.at}/health/live")
+    return document(unknown) == {"error": "not_found"} and (document(alive) or {}).get("status") == "ok"
+
+
 class Login(Walk):
     """A walk that does not end at the code page. `steps` says what was done, in words without a secret."""
 

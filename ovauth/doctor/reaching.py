@@ -41,6 +41,7 @@ def reach(target: Target) -> Reached:
         reached.findings.append(found("private-address", host=target.host, address=reached.addresses[0]))
     if target.scheme == "http":
         _connect(target).close()
+        reached.trusted = is_here
         if not is_here:
             reached.findings.append(found("not-encrypted", url=target.base, host=target.host))
         return reached

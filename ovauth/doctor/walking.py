@@ -10,8 +10,8 @@ import httpx2
 
 from ovauth import credentials
 from ovauth.doctor import judging
-from ovauth.doctor.asking import Target, document, is_page, named
-from ovauth.doctor.clients import RESOURCE, Client
+from ovauth.doctor.asking import Target, document, is_page, media_type, named
+from ovauth.doctor.clients import OPENID, RESOURCE, Client
 from ovauth.doctor.faults import Finding, NoAnswer, found, shown
 from ovauth.rules import pkce
 
@@ -37,6 +37,8 @@ class Walk:
         self.metadata: dict[str, Any] = {}
         self.registered: dict[str, Any] = {}
         self.scopes = {"challenge": "", "supported": ""}
+        self.announced = ""
+        """The issuer, as the resource metadata spell it."""
         self.resource = target.mcp
         """What the metadata call the MCP server."""
         self.verifier = credentials.browser()
@@ -80,7 +82,12 @@ class Walk:
             if answer.status_code == 403 and self._is_about_its_name(method, url):
                 agent = shown(self.client.user_agent, 60)
                 raise self._stuck(found("client-blocked", agent=agent, status=str(answer.status_code)))
+            if method == "GET" and answer.status_code in (400, 405, 406):
+                # It opens no stream for whoever has no session. Whether it wants a token tells the next request.
+                method, answer = "POST", self._ask("POST", url, json=initialize(self.client.protocol))
             self._judge(judging.on_the_way(self.target, method, url, answer))
+            if _is_an_mcp_answer(answer):
+                raise self._stuck(found("no-login", url=self.target.mcp))
             if answer.status_code not in (401, 403):
                 kind = ", a web page" if is_page(answer) else ""
                 raise self._stuck(found("no-mcp", url=self.target.mcp, status=str(answer.status_code), kind=kind))
@@ -106,13 +113,15 @@ class Walk:
         for path in self.client.discovery:
             path = path.format(at=self.target.at)
             answer = self._ask("GET", path)
+            if path.startswith(OPENID) and "token_endpoint" in self.metadata and answer.status_code == 404:
+                continue  # it has found the same elsewhere
             told = self._document(path, answer)
             self._read("GET", path, answer, ["mcp-protocol-version"])
             if path.startswith(RESOURCE):
                 self._read_resource(path, told)
             else:
                 self.metadata = told
-                self._judge(judging.server_metadata(self.target, path, told), stops=False)
+                self._judge(judging.server_metadata(self.target, path, told, self.announced), stops=False)
             if self.elsewhere:
                 return
         if "token_endpoint" not in self.metadata:
@@ -141,6 +150,7 @@ class Walk:
             return
         self._judge(judging.resource_metadata(self.target, path, told), stops=False)
         self.resource = str(told.get("resource", self.resource))
+        self.announced = str(servers[0]) if isinstance(servers, list) and servers else ""
 
     def _register(self) -> None:
         endpoint = self.metadata.get("registration_endpoint")
@@ -283,6 +293,13 @@ class Walk:
     def _note(self, finding: Finding | None) -> None:
         if finding is not None and finding.fault.id not in {known.fault.id for known in self.findings}:
             self.findings.append(finding)
+
+
+def _is_an_mcp_answer(answer: httpx2.Response) -> bool:
+    """Whether somebody without a token was let in."""
+    return answer.status_code == 200 and (
+        media_type(answer) == "text/event-stream" or "jsonrpc" in (document(answer) or {})
+    )
 
 
 def initialize(protocol: str) -> dict[str, Any]:

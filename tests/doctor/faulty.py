@@ -76,6 +76,7 @@ def between(
     buffers: bool = False,
     context: ssl.SSLContext | None = None,
     name: str = "localhost",
+    port: int = 0,
 ) -> Iterator[str]:
     """The origin of a running proxy in front of `upstream`; with a context it speaks TLS."""
 
@@ -137,7 +138,7 @@ def between(
         def log_message(self, *args: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
     server.daemon_threads = True
     if context is not None:
         server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
