@@ -1,12 +1,16 @@
 """`doctor`, as a person starts it; what it finds is in tests/doctor."""
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from ovauth.doctor import CLIENTS, FAULTS, Client
+from ovauth.doctor.passing import STREAM_APART, STREAM_CHECK
+from ovauth.resource.stream_check import APART, PATH
 from tests.clients.recorded.recordings import RECORDINGS
 from tests.deploy.proxies import free_port
 from tests.doctor.faulty import between
@@ -94,6 +98,19 @@ def test_its_clients_are_those_that_were_recorded(client: Client) -> None:
     assert client.redirect_uri == recorded.redirect_uri
     assert client.scope.format_map(scopes) == recorded.authorize.get("scope", "")
     assert client.names_resource == ("resource" in recorded.authorize)
+
+
+def test_the_stream_check_sends_its_two_events_apart_and_does_nothing_else(server: Server) -> None:
+    came = []
+    with httpx2.stream("GET", f"{server.url}{PATH}") as answer:
+        assert answer.headers["cache-control"] == "no-store"
+        came = [(line, time.perf_counter()) for line in answer.iter_lines() if line]
+    (first, began), (last, ended) = came
+    assert (first, last) == ("data: first", "data: last")
+    assert ended - began > APART / 2
+    assert (PATH, APART) == (STREAM_CHECK, STREAM_APART), "the doctor does not import the server"
+    refused = httpx2.post(f"{server.url}{PATH}")
+    assert (refused.status_code, refused.headers["allow"]) == (405, "GET")
 
 
 def test_the_guide_has_every_fault_and_no_other() -> None:
