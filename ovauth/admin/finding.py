@@ -62,11 +62,18 @@ KINDS: Final = {
 }
 
 
+class Unrepeated(forms.TextInput):
+    """A field whose content is never answered back, not even beside its fault."""
+
+    def format_value(self, value: Any) -> None:
+        return None
+
+
 class PasteForm(forms.Form):
     credential = forms.CharField(
         label=_("Credential"),
         max_length=2000,
-        widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false", "class": "vLargeTextField"}),
+        widget=Unrepeated(attrs={"autocomplete": "off", "spellcheck": "false", "class": "vLargeTextField"}),
         help_text=_("It begins with ovat_, ovrt_, ovac_, ovdc_, ovk_, ovcs_ or ovreg_. It is looked up and not kept."),
     )
 

@@ -35,7 +35,7 @@ class MomentForm(forms.Form):
 @SITE.page("since/")
 def revoke_since(request: HttpRequest) -> HttpResponse:
     """The moment; then how much that is; then its end."""
-    form = MomentForm(request.POST or None)
+    form = MomentForm(request.POST if request.method == "POST" else None)
     if request.method != "POST" or not form.is_valid():
         return _page(request, form=form)
     since = form.cleaned_data["since"]

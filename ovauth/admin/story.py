@@ -110,7 +110,7 @@ class AuditEvents(base.Look):
 
     def export(self, request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
         """The events of a period as JSON lines, the same as by the command export_audit."""
-        form = PeriodForm(request.POST or None)
+        form = PeriodForm(request.POST if request.method == "POST" else None)
         if request.method != "POST" or not form.is_valid():
             context = {
                 **self.admin_site.each_context(request),

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from html import unescape
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -128,6 +129,17 @@ def test_pages_carry_the_strict_policy_and_are_not_kept(admin: Browser) -> None:
     page = answer.content.decode()
     assert not re.search(r"<script(?![^>]*(src=|type=\"application/json\"))", page)
     assert " style=" not in page
+
+
+def test_the_colours_of_the_admin_are_those_of_the_pages() -> None:
+    static = Path(__file__).parents[2] / "static" / "ovauth"
+
+    def colours(sheet: str) -> dict[str, str]:
+        first_block = (static / sheet).read_text().partition("}")[0]
+        return dict(re.findall(r"(--[a-z-]+): (light-dark\([^;]*\));", first_block))
+
+    assert colours("admin.css").items() <= colours("ovauth.css").items()
+    assert "--accent" in colours("admin.css")
 
 
 @pytest.mark.parametrize(
