@@ -1,71 +1,42 @@
 """Who is behind this `ovat_` or `ovk_`, right now: one SQL query, no cache, nothing remembered between requests.
 
-The only raw SQL of ovauth: a lookup by the ORM costs seventeen times as much, and this one runs at every request. What it
-asks is what `Grant.why_dead` asks in Python; a test keeps the two equal.
+What it asks is what `Grant.why_dead` asks in Python; a test keeps the two equal.
+
+`identify` asks on the thread that it is called in. `Glance` asks in the event loop itself, where that cannot wait for
+anybody: a reader of SQLite in WAL mode waits for no writer, and the query takes less than the way to a thread and back.
 """
 
 import json
 import logging
-from collections.abc import Iterator, Sequence
+import sqlite3
+import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any, Final
 
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError, OperationalError, connection
+from django.db import DatabaseError, connection
 from django.utils import timezone
 
-from ovauth import credentials
+from ovauth import credentials, sql, statements
 from ovauth.credentials import Kind
 from ovauth.errors import InvalidToken
 from ovauth.roles import Role
+from ovauth.sql import Row, Statement
 
 log = logging.getLogger(__name__)
 
-STAMP_EVERY: Final = timedelta(seconds=60)
-"""How stale “last used” may be: one write a minute for each connection, not one for each request."""
-
-_ACCESS_TOKEN: Final = """
-SELECT a.name, m.name, g.role, t.scope, c.client_id, c.name, m.id, NULL, g.id, c.redirect_uris,
-       g.last_used_at IS NULL, g.last_used_at < %s
-  FROM ovauth_accesstoken t
-  JOIN ovauth_grant g ON g.id = t.grant_id
-  JOIN ovauth_member m ON m.id = g.member_id
-  JOIN ovauth_account a ON a.id = m.account_id
-  JOIN ovauth_client c ON c.id = g.client_id
-  LEFT JOIN ovauth_apikey k ON k.id = g.api_key_id
- WHERE t.digest = %s
-   AND t.expires_at > %s
-   AND t.revoked_at IS NULL
-   AND g.revoked_at IS NULL
-   AND g.resource = %s
-   AND c.blocked_at IS NULL
-   AND m.is_active
-   AND m.role >= g.role
-   AND (   g.password_epoch = m.password_epoch
-        OR (k.id IS NOT NULL AND k.revoked_at IS NULL)
-        OR (g.password_epoch IS NULL AND g.api_key_id IS NULL AND c.acts_as_id = g.member_id))
-"""
-
-_API_KEY: Final = """
-SELECT a.name, m.name, m.role, NULL, NULL, NULL, m.id, k.id, NULL, NULL,
-       k.last_used_at IS NULL, k.last_used_at < %s
-  FROM ovauth_apikey k
-  JOIN ovauth_member m ON m.id = k.member_id
-  JOIN ovauth_account a ON a.id = m.account_id
- WHERE k.digest = %s
-   AND k.revoked_at IS NULL
-   AND m.is_active
-"""
-
-
-_STAMP_GRANT: Final = """
-UPDATE ovauth_grant SET last_used_at = %s, last_used_ip = %s WHERE id = %s AND (last_used_at IS NULL OR last_used_at < %s)
-"""
-_STAMP_API_KEY: Final = """
-UPDATE ovauth_apikey SET last_used_at = %s WHERE id = %s AND (last_used_at IS NULL OR last_used_at < %s)
-"""
+STAMP_EVERY: Final = timedelta(seconds=statements.STAMP_EVERY)
+SLOW: Final = 0.050
+"""Seconds. A glance that took longer met a slow disk, and the event loop stood still meanwhile."""
+LOOK_AWAY: Final = 1.0
+"""Seconds for which threads look in its place, then. On a disk that stays slow the loop so stands still once a second; on a
+machine that was merely busy it does not cost much."""
+_API_KEY, _GRANT, _FIRST, _STALE = 7, 8, 10, 11
+"""Places in the rows of both statements."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,64 +78,110 @@ def identify(secret: str, *, resource: str, ip: str = "") -> Identity:
     whatever does not work, without saying why.
     """
     now = timezone.now()
-    stale = _moment(now - STAMP_EVERY)
-    digest = credentials.digest(secret)
-    if not secret.startswith(Kind.ACCESS_TOKEN):
-        row = _one(_API_KEY, (stale, digest))
-    elif settings.OVAUTH.enabled:
-        row = _one(_ACCESS_TOKEN, (stale, digest, _moment(now), resource))
-    else:
-        raise InvalidToken(reason="OAuth is switched off")
+    statement, parameters = _question(secret, resource, now)
+    row = statement.row(**parameters)
     if row is None:
         raise InvalidToken
-    account, user, role, scope, client_id, client_name, member, key, grant, redirect_uris, first, is_stale = row
     # Of several that come first at the same time, one is the first.
-    first = bool((first or is_stale) and _stamp(key, grant, now, stale, ip) and first)
-    lowest_roles = settings.OVAUTH.lowest_roles
-    held = scope.split() if scope is not None else [name for name, lowest in lowest_roles.items() if lowest <= role]
+    is_first = _is_stale(row) and _stamp(row, now, ip) and bool(row[_FIRST])
+    return _identity(row, is_first=is_first)
+
+
+class Glance:
+    """The same question, asked in the event loop, on a connection of its own that only reads. On SQLite alone.
+
+    A glance answers, or says that somebody should look who may wait: a stamp is due, the database is locked or cannot be
+    read, or a glance was slow a moment ago.
+    """
+
+    def __init__(self) -> None:
+        self._connection: sqlite3.Connection | None = None
+        self._looks_again_at = 0.0
+
+    def identify(self, secret: str, *, resource: str) -> Identity | None:
+        """Who it is; None when a thread has to look. Raises InvalidToken."""
+        started = time.monotonic()
+        if started < self._looks_again_at:
+            return None
+        statement, parameters = _question(secret, resource, timezone.now())
+        try:
+            row = self._opened().execute(statement.sqlite, sql.for_sqlite(parameters)).fetchone()
+        except sqlite3.Error:
+            self.close()
+            self._looks_again_at = started + LOOK_AWAY
+            return None
+        if time.monotonic() - started > SLOW:
+            self._looks_again_at = started + LOOK_AWAY
+        if row is None:
+            raise InvalidToken
+        return None if _is_stale(row) else _identity(row)
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _opened(self) -> sqlite3.Connection:
+        if self._connection is None:
+            # `rw`, since a reader of WAL takes part in its shared memory; that it writes nothing is said by query_only.
+            address = f"{Path(connection.settings_dict['NAME']).absolute().as_uri()}?mode=rw"
+            self._connection = sqlite3.connect(address, uri=True, timeout=0, isolation_level=None)
+            self._connection.execute("PRAGMA query_only = ON")
+        return self._connection
+
+
+def glance() -> Glance | None:
+    """What looks in the event loop, where that is possible."""
+    on_disk = connection.vendor == "sqlite" and not connection.is_in_memory_db()  # type: ignore[attr-defined]
+    return Glance() if on_disk else None
+
+
+def _question(secret: str, resource: str, now: datetime) -> tuple[Statement, dict[str, Any]]:
+    """What to ask about the secret. Raises InvalidToken while there is nothing to ask."""
+    asked = {"digest": credentials.digest(secret), "stale": now - STAMP_EVERY}
+    if not secret.startswith(Kind.ACCESS_TOKEN):
+        return statements.API_KEY_HOLDER, asked
+    if settings.OVAUTH.enabled:
+        return statements.ACCESS_TOKEN_HOLDER, asked | {"now": now, "resource": resource}
+    raise InvalidToken(reason="OAuth is switched off")
+
+
+def _is_stale(row: Row) -> bool:
+    """Whether “last used” has to be written: at the first use, and then once a minute."""
+    return bool(row[_FIRST] or row[_STALE])
+
+
+def _identity(row: Row, *, is_first: bool = False) -> Identity:
+    account, user, role, scope, client_id, client_name, member, key, grant, redirect_uris, *_ = row
     return Identity(
         account_id=account,
         user_id=user,
         role=Role(role).label,
-        scopes=tuple(held),
+        scopes=tuple(scope.split()) if scope is not None else _of_role(role),
         client_id=client_id,
         client_name=client_name,
         member_pk=member,
         api_key_pk=key,
         grant_pk=grant,
         client_redirect_uris=redirect_uris,
-        first_call=first and grant is not None,
-        first_use_of_key=first and key is not None,
+        first_call=is_first and grant is not None,
+        first_use_of_key=is_first and key is not None,
     )
 
 
-def _one(sql: str, parameters: Sequence[Any]) -> tuple[Any, ...] | None:
-    try:
-        return _fetch(sql, parameters)
-    except (InterfaceError, OperationalError):
-        # The connection of this long-lived thread may be from before a restart of the database.
-        if connection.in_atomic_block:
-            raise
-        connection.close()
-        return _fetch(sql, parameters)
+def _of_role(role: int) -> tuple[str, ...]:
+    """Every scope that somebody of that role may have."""
+    return tuple(name for name, lowest in settings.OVAUTH.lowest_roles.items() if lowest <= role)
 
 
-def _fetch(sql: str, parameters: Sequence[Any]) -> tuple[Any, ...] | None:
-    with connection.cursor() as cursor:
-        cursor.execute(sql, parameters)
-        row: tuple[Any, ...] | None = cursor.fetchone()
-        return row
-
-
-def _stamp(key: int | None, grant: int | None, now: datetime, stale: Any, ip: str) -> bool:
+def _stamp(row: Row, now: datetime, ip: str) -> bool:
     """Notes the use; whether it was for this caller to do."""
+    moments = {"now": now, "stale": now - STAMP_EVERY}
     try:
-        with connection.cursor() as cursor, _impatient(cursor):
-            if grant is not None:
-                cursor.execute(_STAMP_GRANT, (_moment(now), ip, grant, stale))
-            else:
-                cursor.execute(_STAMP_API_KEY, (_moment(now), key, stale))
-            return bool(cursor.rowcount)
+        with _impatient():
+            if row[_GRANT] is not None:
+                return statements.GRANT_USED.run(id=row[_GRANT], ip=ip, **moments) == 1
+            return statements.API_KEY_USED.run(id=row[_API_KEY], **moments) == 1
     except DatabaseError as error:
         # A request that may be answered is answered, even while nobody can write.
         log.warning("“last used” could not be written: %s", error)
@@ -172,19 +189,15 @@ def _stamp(key: int | None, grant: int | None, now: datetime, stale: Any, ip: st
 
 
 @contextmanager
-def _impatient(cursor: Any) -> Iterator[None]:
-    """A stamp is not worth waiting for: SQLite waits a quarter of a second for its turn, instead of twenty seconds."""
+def _impatient() -> Iterator[None]:
+    """A stamp is not worth waiting for: SQLite waits a quarter of a second for its turn, instead of five seconds."""
     if connection.vendor != "sqlite":
         yield
         return
-    patience = cursor.execute("PRAGMA busy_timeout").fetchone()[0]
-    cursor.execute("PRAGMA busy_timeout = 250")
-    try:
-        yield
-    finally:
-        cursor.execute(f"PRAGMA busy_timeout = {int(patience)}")
-
-
-def _moment(moment: datetime) -> Any:
-    """One SQL text serves both databases, and freezegun works through it."""
-    return connection.ops.adapt_datetimefield_value(moment)
+    with connection.cursor() as cursor:
+        patience = cursor.execute("PRAGMA busy_timeout").fetchone()[0]
+        cursor.execute("PRAGMA busy_timeout = 250")
+        try:
+            yield
+        finally:
+            cursor.execute(f"PRAGMA busy_timeout = {int(patience)}")

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
@@ -59,6 +59,9 @@ class Config(BaseSettings):
         populate_by_name=True,
         hide_input_in_errors=True,
     )
+
+    _mask_wrapped: ClassVar[bool] = True
+    """Django's settings look for it at every access, and pydantic takes long to say that it has none."""
 
     data_dir: Path = Field(
         Path("data"),

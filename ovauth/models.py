@@ -13,16 +13,21 @@ a typo. Fields and constraints only: what changes rows is in `ovauth.flows`.
 """
 
 from datetime import datetime
-from typing import Any, ClassVar
+from functools import cache
+from typing import Any, ClassVar, TypeVar
 
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
-from django.db import models
-from django.db.backends.ddl_references import Statement
+from django.db import DEFAULT_DB_ALIAS, models
+from django.db.backends.ddl_references import Statement as Written
 from django.db.models import Q
+from django.db.models.base import ModelState
 from django.utils.translation import gettext_lazy as _
 
 from ovauth import credentials
 from ovauth.roles import Role
+from ovauth.sql import Statement
+
+Stored = TypeVar("Stored", bound=models.Model)
 
 ROLES = [(role.value, role.label) for role in Role]
 
@@ -36,18 +41,33 @@ class Secrets(models.QuerySet[Any]):
 
     def consume(self, pk: int, now: datetime) -> bool:
         """True for exactly one caller, whatever the database and however many ask at once."""
-        return self.filter(pk=pk, consumed_at=None).update(consumed_at=now) == 1
+        return _consumption(self.model._meta.db_table).run(id=pk, now=now) == 1
+
+
+@cache
+def _consumption(table: str) -> Statement:
+    return Statement(f"UPDATE {table} SET consumed_at = :now WHERE id = :id AND consumed_at IS NULL")
+
+
+def known(model: type[Stored], **columns: Any) -> Stored:
+    """A stored row of which these columns are known; another one is fetched when it is touched."""
+    # What `Model.from_db` does, without asking every field and telling signals that nobody here hears.
+    row = model.__new__(model)
+    row._state = ModelState()
+    row._state.adding, row._state.db = False, DEFAULT_DB_ALIAS
+    row.__dict__.update(columns)
+    return row
 
 
 class CaselessPrefix(models.Index):
     """Lets `istartswith` find by the index on both databases, each of which wants it said in its own way."""
 
-    def create_sql(self, model: type[models.Model], schema_editor: Any, using: str = "", **kwargs: Any) -> Statement:
+    def create_sql(self, model: type[models.Model], schema_editor: Any, using: str = "", **kwargs: Any) -> Written:
         name, table, column = map(schema_editor.quote_name, (self.name, model._meta.db_table, self.fields[0]))
         by = f"{column} COLLATE NOCASE"
         if schema_editor.connection.vendor == "postgresql":
             by = f"UPPER({column}::text) text_pattern_ops"
-        return Statement("CREATE INDEX %(name)s ON %(table)s (%(by)s)", name=name, table=table, by=by)
+        return Written("CREATE INDEX %(name)s ON %(table)s (%(by)s)", name=name, table=table, by=by)
 
 
 class Digest(models.BinaryField):

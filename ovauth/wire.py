@@ -30,6 +30,7 @@ REPEATABLE: Final = frozenset({"resource"})
 """RFC 8707 §2: the only parameter that may come more than once."""
 ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 FORM: Final = "application/x-www-form-urlencoded"
+_UNSPEAKABLE: Final = re.compile("[\0\ud800-\udfff]")
 _NAME: Final = re.compile(r"[a-z_]{1,40}")
 """What may stand in an answer although a stranger wrote it: the name of a parameter."""
 
@@ -136,7 +137,7 @@ def _resources(pairs: Iterable[tuple[str, str]]) -> tuple[str, ...]:
 
 def unspeakable(text: str) -> bool:
     """Whether it holds what no database stores and no answer repeats: NUL, or half of a surrogate pair."""
-    return "\0" in text or any("\ud800" <= character <= "\udfff" for character in text)
+    return _UNSPEAKABLE.search(text) is not None
 
 
 # ------------------------------------------------------------------ JSON

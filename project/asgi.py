@@ -1,5 +1,5 @@
-"""The composition root of the serving process: public origin → what is noted of each request → CORS → /mcp to
-the gate, the rest to Django."""
+"""The composition root of the serving process: public origin → what is noted of each request → CORS → /mcp to the gate,
+what programs ask to the protocol stack, the rest to Django's page stack."""
 
 import multiprocessing
 import os
@@ -13,12 +13,14 @@ import django
 django.setup()
 
 from django.conf import settings
+from django.db import connection
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ovauth import patience
+from ovauth import patience, threads
 from ovauth.resource import stream_check
 from ovauth.resource.gate import Gate
+from ovauth.web import protocol
 from ovauth.web.health import LIVE, READY, Health
 from ovauth.web.public_origin import PublicOrigin
 from ovauth.web.serving import DjangoOnThreads
@@ -28,11 +30,16 @@ from project.life import alive
 CORS_PATHS = ("/.well-known", "/register", "/token", "/revoke", "/introspect", "/device_authorization", "/mcp")
 
 
+PROTOCOL_CONNECTIONS = 4
+"""To PostgreSQL, of each process. SQLite has one writer at a time, so there one thread is all that can work."""
+
+
 class Root:
     """Routes by path, and forwards the lifespan to the MCP server."""
 
     def __init__(self) -> None:
-        self.django = DjangoOnThreads()
+        self.pages = DjangoOnThreads()
+        self.protocol = protocol.Protocol()
         self.health = Health()
         self.gate = Gate(settings.OVAUTH.mcp_server)
         self.open_to_browsers = CORSMiddleware(
@@ -57,15 +64,24 @@ class Root:
             await self.gate(scope, alive(receive), send)
         elif scope["type"] == "http":
             path = _inside(scope)
-            app: ASGIApp = self.open_to_browsers if _is_open(path) else self.django
+            app: ASGIApp = self.open_to_browsers if _is_asked_by_a_page(scope) and _is_open(path) else self.route
             await (self.health if path in (LIVE, READY) else app)(scope, receive, send)
 
     async def route(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = _inside(scope)
-        app: ASGIApp = self.gate if path == "/mcp" or path.startswith("/mcp/") else self.django
-        if path == stream_check.PATH:
+        app: ASGIApp
+        if path == "/mcp" or path.startswith("/mcp/"):
+            app = self.gate
+        elif path == stream_check.PATH:
             app = stream_check.stream_check
+        else:
+            app = self.protocol if protocol.answers(path) else self.pages
         await app(scope, receive, send)
+
+
+def _is_asked_by_a_page(scope: Scope) -> bool:
+    """Of the fetch standard: no other request has an Origin, and CORS has nothing to say about it."""
+    return any(name == b"origin" for name, _ in scope["headers"])
 
 
 def _is_open(path: str) -> bool:
@@ -89,5 +105,6 @@ def _end_with_the_parent() -> None:
 
 
 _end_with_the_parent()
+threads.protocol.number = 1 if connection.vendor == "sqlite" else PROTOCOL_CONNECTIONS
 patience.give_up_on_a_frozen_database()
 application = PublicOrigin(Watched(Root()))

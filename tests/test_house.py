@@ -29,17 +29,28 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "rules": ({"errors", "rules"}, {"django", "ninja"}),
     "fetching": ({"errors", "rules"}, {"django", "ninja"}),
     "wire": ({"errors"}, {"django.db"}),
-    "models": ({"credentials", "roles"}, {"ninja", "django.http"}),
-    "bearer": ({"credentials", "errors", "roles"}, {"ninja", "django.http"}),
+    "sql": (set(), {"ninja", "django.http"}),
+    "statements": ({"sql"}, {"ninja", "django"}),
+    "models": ({"credentials", "roles", "sql"}, {"ninja", "django.http"}),
+    "bearer": ({"credentials", "errors", "roles", "sql", "statements"}, {"ninja", "django.http"}),
     # Of other flows only those that are made to be shared: what is issued, what ends, what is noted, on whose behalf, how
     # often, and the pending request that a browser's, a device's and a pushed request are. Three more, each for one
     # reader or two: a client that is described by a document is a client, a one-time password stands for a decision or a
     # sign-in, and a client that is blocked is not approved.
     "flows": (
-        {"models", "credentials", "rules", "errors", "roles", "provenance", "metrics"}
+        {"models", "credentials", "rules", "errors", "roles", "provenance", "metrics", "sql", "statements"}
         | {
             f"flows.{shared}"
-            for shared in ("issuance", "revocation", "audit", "authority", "limits", "authorization", "garbage")
+            for shared in (
+                "issuance",
+                "presented",
+                "revocation",
+                "audit",
+                "authority",
+                "limits",
+                "authorization",
+                "garbage",
+            )
         }
         | {
             "flows.one_time_password",
@@ -124,7 +135,8 @@ NOTHING: tuple[set[str], set[str]] = (set(), set())
 RANDOM_AND_HASHES = {"secrets", "hashlib", "hmac", "random"}
 AT_HOME_WITH_HASHES = {"credentials", "rules.pkce"}
 MAY_ASK_THE_DATABASE_ITSELF = {
-    "bearer",
+    "bearer",  # pragmas of SQLite
+    "sql",
     "flows.readiness",  # SELECT 1: is it there?
     "flows.measures",  # PostgreSQL's own list of connections
     "management.preparation",  # PostgreSQL's own: a lock, so that two servers do not migrate at once; a table's identity
@@ -240,11 +252,17 @@ def test_only_the_composition_root_imports_the_project() -> None:
 
 
 def test_the_gate_to_a_code_used_twice_is_two_files() -> None:
-    """`consume` is defined in models alone, and nobody else sets the column."""
-    writers = {
-        module
-        for module, path in FILES.items()
-        for node in ast.walk(tree(path))
-        if isinstance(node, ast.keyword) and node.arg == "consumed_at" and isinstance(node.value, ast.Name)
-    }
-    assert writers == {"models", "flows.revocation"}  # the latter ends one-time passwords, all of a member's at once
+    """`consume` is defined in models alone, and nobody else sets the column; a refresh token's, by the one statement that
+    names its successor as well."""
+
+    def writes(node: ast.AST) -> bool:
+        if isinstance(node, ast.keyword):
+            return node.arg == "consumed_at" and isinstance(node.value, ast.Name)
+        return isinstance(node, ast.Constant) and "SET consumed_at" in str(node.value)
+
+    writers = {module for module, path in FILES.items() if any(writes(node) for node in ast.walk(tree(path)))}
+    assert writers == {
+        "models",
+        "statements",
+        "flows.revocation",
+    }  # the latter ends one-time passwords, all of a member's at once

@@ -18,10 +18,12 @@ from ovauth import metrics
 from ovauth.models import AuditEvent, Client, Grant, Member
 from ovauth.provenance import Actor, Provenance, current
 from ovauth.rules import browsers
+from ovauth.sql import Insert
 
 log = logging.getLogger("ovauth.audit")
 
 LINES_AT_ONCE = 1000
+_INSERT = Insert(AuditEvent)
 EXPORTED = tuple(field.attname for field in AuditEvent._meta.fields)
 LONGEST_REASON: Final = 200
 
@@ -110,7 +112,7 @@ def record(
     """
     source = current()
     row = _row(event, now, source, by, member, client, grant, credential, reason, detail)
-    row.save(force_insert=True)
+    _INSERT.of(row)
     named = str(client) if client else ""
     transaction.on_commit(partial(_tell, row, named))
 

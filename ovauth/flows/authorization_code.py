@@ -9,8 +9,9 @@ from django.conf import settings
 from django.utils import timezone
 
 from ovauth.errors import InvalidGrant, InvalidTarget
-from ovauth.flows import audit, issuance, revocation
+from ovauth.flows import audit, issuance, presented, revocation
 from ovauth.flows.issuance import TokenPair
+from ovauth.flows.presented import Code
 from ovauth.models import AuthorizationCode, Client
 from ovauth.provenance import Actor
 from ovauth.rules import pkce, resource_indicators
@@ -31,7 +32,7 @@ class Peeked:
 def peek(*, client: Client, code: str) -> Peeked | None:
     """What the code is bound to, for whoever checks that outside of `redeem`; a used code too, so that `redeem` sees the
     replay. None for a code that is unknown, another client's, expired or dead. Changes nothing."""
-    found = _by_secret(code)
+    found = presented.code(code)
     if found is None or _why_gone(found, client, timezone.now()):
         return None
     return Peeked(
@@ -62,7 +63,7 @@ def redeem(
     """
     now = timezone.now()
     with issuance.issuing():
-        found = _by_secret(code)
+        found: Any = presented.code(code)
         refusal = _why_not(found, client, redirect_uri, code_verifier, now, verified=verified)
         if refusal is None:
             if not resource_indicators.same(
@@ -83,19 +84,14 @@ def redeem(
                     credential=found.digest,
                     grant_type="authorization_code",
                 )
-                return issuance.first(found.grant, now)
+                return issuance.first(found.grant, client, now, ttl=found.access_token_ttl)
             refusal = "the code was used before"
             revocation.end_grant(found.grant, now, because="code replayed", by=Actor.CLIENT)
     raise InvalidGrant(reason=refusal)  # out here: raised inside the block it would undo the revocation
 
 
-def _by_secret(code: str) -> Any:
-    rows = AuthorizationCode.objects.select_related("grant__client", "grant__member__account", "grant__api_key")
-    return rows.by_secret(code)
-
-
 def _why_not(
-    found: AuthorizationCode | None,
+    found: Code | None,
     client: Client,
     redirect_uri: str | None,
     code_verifier: str | None,
@@ -115,9 +111,9 @@ def _why_not(
     return None
 
 
-def _why_gone(found: AuthorizationCode, client: Client, now: datetime) -> str | None:
+def _why_gone(found: Code, client: Client, now: datetime) -> str | None:
     if found.grant.client_id != client.pk:
         return "the code is unknown"  # someone else's code is no code
     if found.expires_at <= now:
         return "the code has expired"
-    return found.grant.why_dead()
+    return found.dead

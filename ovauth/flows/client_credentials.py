@@ -34,7 +34,7 @@ def issue(*, client: Client, scope: str | None = None, resource: Sequence[str] =
             raise InvalidScope("The client's scopes are beyond its role.")
         granted = scopes.joined(scopes.narrow(held, scope))
         grant = _grant(client, member, scopes.joined(held), target, now)
-        access_token, ttl = issuance.access(grant, now, scope=granted)
+        access_token, ttl = issuance.access(grant, now, scope=granted, ttl=client.access_token_ttl)
         audit.record(
             "token.issued",
             now=now,

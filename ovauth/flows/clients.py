@@ -1,5 +1,6 @@
 """Clients: registration (RFC 7591), its management (RFC 7592), and authentication at the token endpoint (RFC 6749 §2.3)."""
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,20 +9,22 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from ovauth import credentials
+from ovauth import credentials, statements
 from ovauth.credentials import Kind
 from ovauth.errors import InvalidClient, InvalidClientMetadata, InvalidToken
 from ovauth.flows import audit, client_assertions, client_documents, limits
-from ovauth.models import Client, ClientOrigin
+from ovauth.models import Client, ClientOrigin, known
 from ovauth.rules import client_assertions as client_assertions_rules
 from ovauth.rules import client_metadata
 from ovauth.rules.client_metadata import ClientMetadata
 from ovauth.rules.networks import household
+from ovauth.sql import Insert, Row, moment
 
 GRANT_TYPES = ("authorization_code", "refresh_token", "urn:ietf:params:oauth:grant-type:device_code")
 MACHINE_GRANT_TYPE = "client_credentials"
 """Only for clients that an operator made and bound to a member."""
 AUTH_METHODS = ("none", "client_secret_basic", "client_secret_post", "private_key_jwt")
+_INSERT = Insert(Client)
 DELETIONS = 5
 """How often the deletion of a client that is in use is tried."""
 
@@ -59,7 +62,7 @@ def register(*, document: object, ip: str = "", derived_secret: bool = False) ->
         if secret is not None and derived_secret:
             secret = credentials.derived_client_secret(settings.SECRET_KEY, client.client_id)
             client.secret_digest = credentials.digest(secret)
-        client.save(force_insert=True)
+        _INSERT.of(client)
         audit.record("client.registered", now=now, client=client, method="dynamic")
     return Registration(client.client_id, int(now.timestamp()), metadata, secret, management)
 
@@ -264,7 +267,8 @@ def authenticate(
     if not client_id:
         raise InvalidClient("No client authentication was sent.")
     counted = ((limits.CLIENT_SECRET_BY_CLIENT_AND_ADDRESS, f"{client_id} {household(ip)}"),)
-    limits.check(counted)
+    if client_secret:  # without one nothing is guessed
+        limits.check(counted)
     client = found(client_id=client_id, ip=ip)
     refusal = _why_not(client, client_secret, client_assertion)
     if refusal is None and client is not None:
@@ -276,14 +280,29 @@ def authenticate(
     raise InvalidClient(reason=refusal or "unknown client")
 
 
+def is_described_elsewhere(client_id: str | None) -> bool:
+    """Whether finding the client may take a fetch: its id is the URL of a document."""
+    return client_id is not None and client_documents.is_document(client_id)
+
+
 def found(*, client_id: str, ip: str = "") -> Client | None:
     """The client of that id, not authenticated; by its document, if the id is the URL of one. None when it is unknown.
 
     To be called outside of a transaction: it may fetch. Raises InvalidClient for a document that is not good, Unavailable.
     """
-    if client_documents.is_document(client_id):
+    if is_described_elsewhere(client_id):
         return client_documents.resolve(client_id=client_id, ip=ip)
-    return Client.objects.filter(client_id=client_id).first()
+    row = statements.CLIENT.row(client_id=client_id)
+    return None if row is None else _known(row)
+
+
+def _known(row: Row) -> Client:
+    columns = dict(zip(statements.CLIENT_COLUMNS, row, strict=True))
+    for name in ("redirect_uris", "grant_types", "metadata"):
+        columns[name] = json.loads(columns[name])
+    for name in ("last_used_at", "blocked_at"):
+        columns[name] = None if columns[name] is None else moment(columns[name])
+    return known(Client, **columns)
 
 
 def _why_not(client: Client | None, client_secret: str | None, client_assertion: str | None) -> str | None:

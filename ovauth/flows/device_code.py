@@ -98,7 +98,7 @@ def poll(*, client: Client, device_code: str, issuer: str) -> TokenPair:
                     credential=found.device_digest,
                     grant_type="device_code",
                 )
-                return issuance.first(found.grant, now)
+                return issuance.first(found.grant, client, now, ttl=client.access_token_ttl)
             refusal = InvalidGrant(reason="the device code was used before")
     raise refusal  # out here: raised inside the block it would undo the counting of polls
 

@@ -11,7 +11,9 @@ from typing import Any
 from django.utils import timezone
 
 from ovauth.credentials import Kind
-from ovauth.models import AccessToken, Client, ClientOrigin, Grant, RefreshToken
+from ovauth.flows import presented
+from ovauth.flows.presented import Token
+from ovauth.models import Client, ClientOrigin, Grant
 
 INACTIVE: dict[str, Any] = {"active": False}
 
@@ -35,12 +37,12 @@ def introspect(*, asker: Asker, token: str, issuer: str) -> dict[str, Any]:
     found = _find(token)
     if found is None or not asker.may_know(found.grant) or not _is_active(found, now):
         return INACTIVE
-    grant: Grant = found.grant
-    is_access_token = isinstance(found, AccessToken)
+    grant = found.grant
+    is_access_token = bool(found.client_id)
     return {
         "active": True,
         "iss": issuer,
-        "client_id": grant.client.client_id,
+        "client_id": found.client_id or grant.client.client_id,
         "sub": grant.member.sign_in_name,
         "username": grant.member.name,
         "account_id": grant.member.account.name,
@@ -52,16 +54,13 @@ def introspect(*, asker: Asker, token: str, issuer: str) -> dict[str, Any]:
     }
 
 
-def _find(token: str) -> Any:
+def _find(token: str) -> Token | None:
     if token.startswith(Kind.ACCESS_TOKEN):
-        rows: Any = AccessToken.objects
-    elif token.startswith(Kind.REFRESH_TOKEN):
-        rows = RefreshToken.objects
-    else:
-        return None
-    return rows.select_related("grant__client", "grant__member__account", "grant__api_key").by_secret(token)
+        return presented.access_token(token)
+    if token.startswith(Kind.REFRESH_TOKEN):
+        return presented.refresh_token(token)
+    return None
 
 
-def _is_active(found: Any, now: datetime) -> bool:
-    spent_at = found.revoked_at if isinstance(found, AccessToken) else found.consumed_at
-    return found.expires_at > now and spent_at is None and found.grant.why_dead() is None
+def _is_active(found: Token, now: datetime) -> bool:
+    return found.expires_at > now and not found.is_spent and found.dead is None

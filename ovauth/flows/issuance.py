@@ -8,10 +8,14 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.db import IntegrityError, transaction
 
-from ovauth import credentials
+from ovauth import credentials, statements
 from ovauth.credentials import Kind
 from ovauth.errors import InvalidGrant
 from ovauth.models import AccessToken, Client, Grant, RefreshToken
+from ovauth.sql import Insert
+
+_INSERT_ACCESS_TOKEN = Insert(AccessToken)
+_INSERT_REFRESH_TOKEN = Insert(RefreshToken)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +42,13 @@ def issuing() -> Iterator[None]:
         raise InvalidGrant(reason=f"deleted meanwhile: {fault}") from None
 
 
-def access(grant: Grant, now: datetime, *, scope: str) -> tuple[str, int]:
-    """A new access token under the grant: in clear, and its life in seconds. Wants `grant.client` selected along."""
+def access(grant: Grant, now: datetime, *, scope: str, ttl: int | None) -> tuple[str, int]:
+    """A new access token under the grant: in clear, and its life in seconds; None for the one that is configured."""
     plain = credentials.mint(Kind.ACCESS_TOKEN)
-    ttl = grant.client.access_token_ttl or settings.OVAUTH.access_token_ttl
-    AccessToken.objects.create(
+    ttl = ttl or settings.OVAUTH.access_token_ttl
+    _INSERT_ACCESS_TOKEN(
         digest=credentials.digest(plain),
-        grant=grant,
+        grant_id=grant.pk,
         scope=scope,
         created_at=now,
         expires_at=now + timedelta(seconds=ttl),
@@ -52,22 +56,23 @@ def access(grant: Grant, now: datetime, *, scope: str) -> tuple[str, int]:
     return plain, ttl
 
 
-def refresh(grant: Grant, now: datetime) -> tuple[RefreshToken, str]:
-    """A new refresh token under the grant: its row, and it in clear."""
+def refresh(grant: Grant, now: datetime) -> tuple[int, str]:
+    """A new refresh token under the grant: its primary key, and it in clear."""
     plain = credentials.mint(Kind.REFRESH_TOKEN)
-    row = RefreshToken.objects.create(
+    pk = _INSERT_REFRESH_TOKEN(
         digest=credentials.digest(plain),
-        grant=grant,
+        grant_id=grant.pk,
         created_at=now,
         expires_at=now + timedelta(seconds=settings.OVAUTH.refresh_token_ttl),
     )
-    return row, plain
+    return pk, plain
 
 
-def first(grant: Grant, now: datetime) -> TokenPair:
-    """The first tokens under a grant."""
-    plain, ttl = access(grant, now, scope=grant.scope)
-    refresh_token = refresh(grant, now)[1] if "refresh_token" in grant.client.grant_types else None
-    Grant.objects.filter(pk=grant.pk).update(connected_at=now)
-    Client.objects.filter(pk=grant.client_id).update(last_used_at=now)
+def first(grant: Grant, client: Client, now: datetime, *, ttl: int | None) -> TokenPair:
+    """The first tokens under a grant of that client."""
+    plain, ttl = access(grant, now, scope=grant.scope, ttl=ttl)
+    refresh_token = refresh(grant, now)[1] if "refresh_token" in client.grant_types else None
+    statements.CONNECTED.run(id=grant.pk, now=now)
+    if client.last_used_at is None or client.last_used_at < now - timedelta(seconds=statements.STAMP_EVERY):
+        statements.CLIENT_USED.run(id=client.pk, now=now)
     return TokenPair(plain, ttl, grant.scope, refresh_token)

@@ -5,16 +5,16 @@ A limit is keyed by who guesses (a key, a user, an address), never by what is gu
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
-from django.db import IntegrityError, transaction
-from django.db.models import F
+from django.db import transaction
 from django.utils import timezone
 
-from ovauth import credentials, metrics
+from ovauth import credentials, metrics, statements
 from ovauth.errors import TooManyRequests
 from ovauth.flows import audit
 from ovauth.models import Member, Tally
+from ovauth.sql import moment
 
 LONGEST_NAME = 100
 
@@ -57,11 +57,12 @@ def check(counted: Counted) -> None:
     """Raises TooManyRequests when one of the limits is reached. Whoever is unknown (empty) is not limited."""
     wanted = {limit.key(who): limit for limit, who in counted if who}
     now = timezone.now()
-    for tally in Tally.objects.filter(key__in=wanted, expires_at__gt=now):
-        if tally.count >= wanted[tally.key].most:
-            metrics.limited(wanted[tally.key].surface)
-            wait = int((tally.expires_at - now).total_seconds()) + 1
-            raise TooManyRequests(wait, reason=f"{tally.key} reached {tally.count}")
+    for key, limit in wanted.items():
+        tally = statements.TALLY.row(key=key, now=now)
+        if tally is not None and tally[0] >= limit.most:
+            metrics.limited(limit.surface)
+            wait = int((moment(tally[1]) - now).total_seconds()) + 1
+            raise TooManyRequests(wait, reason=f"{key} reached {tally[0]}")
 
 
 def count(counted: Counted) -> None:
@@ -69,7 +70,7 @@ def count(counted: Counted) -> None:
     now = timezone.now()
     for limit, who in counted:
         if who:
-            _count(limit.key(who), now, now + timedelta(seconds=limit.window))
+            statements.COUNT.run(key=limit.key(who), now=now, until=now + timedelta(seconds=limit.window))
 
 
 def just_reached(counted: Counted) -> list[str]:
@@ -89,15 +90,3 @@ def forget(*, tally_pk: int, member: Member) -> bool:
         tally.delete()
         audit.record("admin.action", now=now, member=member, action="forget rate limit", of=tally.key)
     return True
-
-
-def _count(key: str, now: datetime, until: datetime) -> None:
-    if Tally.objects.filter(key=key, expires_at__gt=now).update(count=F("count") + 1):
-        return
-    if Tally.objects.filter(key=key, expires_at__lte=now).update(count=1, expires_at=until):
-        return
-    try:
-        with transaction.atomic():
-            Tally.objects.create(key=key, count=1, expires_at=until)
-    except IntegrityError:  # another process began the same window just now
-        Tally.objects.filter(key=key).update(count=F("count") + 1)

@@ -72,3 +72,10 @@ def database_time() -> datetime | None:
     """What time it is where the database is; None while it is empty."""
     found: datetime | None = DatabaseMark.objects.values_list(Now(), flat=True).first()
     return found
+
+
+def mend_connection() -> None:
+    """Closes the connection of this thread if something failed on it and it no longer answers: the database may have been
+    restarted. What comes next opens a new one."""
+    if connection.errors_occurred:
+        connection.close_if_unusable_or_obsolete()

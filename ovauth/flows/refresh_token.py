@@ -13,10 +13,11 @@ from typing import Any
 from django.conf import settings
 from django.utils import timezone
 
-from ovauth import credentials
+from ovauth import credentials, statements
 from ovauth.errors import InvalidGrant, InvalidTarget
-from ovauth.flows import audit, issuance, revocation
+from ovauth.flows import audit, issuance, presented, revocation
 from ovauth.flows.issuance import TokenPair
+from ovauth.flows.presented import Token
 from ovauth.models import Client, RefreshToken
 from ovauth.provenance import Actor
 from ovauth.rules import resource_indicators, scopes
@@ -35,7 +36,7 @@ class Peeked:
 def peek(*, client: Client, refresh_token: str) -> Peeked | None:
     """What the refresh token stands for, a used one too, so that `rotate` sees a replay. None for one that is unknown,
     another client's, expired or dead. Changes nothing."""
-    found = _by_secret(refresh_token)
+    found = presented.refresh_token(refresh_token)
     if found is None or _why_not(found, client, timezone.now()):
         return None
     grant = found.grant
@@ -51,7 +52,7 @@ def rotate(
     """
     now = timezone.now()
     with issuance.issuing():
-        found = _by_secret(refresh_token)
+        found: Any = presented.refresh_token(refresh_token)
         refusal = _why_not(found, client, now)
         if refusal is None:
             grant = found.grant
@@ -64,7 +65,7 @@ def rotate(
                 raise InvalidTarget("The resource differs from the one that was approved.")
             successor = _successor(found, refresh_token, now)
             if successor is not None:
-                access_token, ttl = issuance.access(grant, now, scope=narrowed)
+                access_token, ttl = issuance.access(grant, now, scope=narrowed, ttl=found.access_token_ttl)
                 audit.record("token.refreshed", **told)
                 return TokenPair(access_token, ttl, narrowed, successor)
             refusal = "a used refresh token was replayed"
@@ -76,28 +77,23 @@ def rotate(
     raise InvalidGrant(reason=refusal)  # out here: raised inside the block it would undo the revocation
 
 
-def _by_secret(refresh_token: str) -> Any:
-    rows = RefreshToken.objects.select_related("grant__client", "grant__member__account", "grant__api_key")
-    return rows.by_secret(refresh_token)
-
-
-def _why_not(found: RefreshToken | None, client: Client, now: datetime) -> str | None:
+def _why_not(found: Token | None, client: Client, now: datetime) -> str | None:
     if found is None or found.grant.client_id != client.pk:
         return "the refresh token is unknown"  # someone else's token is no token
     if found.expires_at <= now:
         return "the refresh token has expired"
-    return found.grant.why_dead()
+    return found.dead
 
 
-def _successor(found: RefreshToken, plain: str, now: datetime) -> str | None:
+def _successor(found: Token, plain: str, now: datetime) -> str | None:
     """The token that takes this one's place, in clear; None when this use is a replay."""
-    if RefreshToken.objects.consume(found.pk, now):
-        row, successor = issuance.refresh(found.grant, now)
-        RefreshToken.objects.filter(pk=found.pk).update(
-            successor=row, sealed_successor=credentials.seal(successor, under=plain)
-        )
-        return successor
-    # Used before, perhaps this very moment by a twin: on PostgreSQL the failed consume waited for its commit.
+    if not found.is_spent:
+        pk, successor = issuance.refresh(found.grant, now)
+        sealed = credentials.seal(successor, under=plain)
+        if statements.SUCCEEDED.run(id=found.pk, now=now, successor=pk, sealed=sealed):
+            return successor
+        # A twin was quicker, this very moment: on PostgreSQL the UPDATE waited for its commit. There is one successor.
+        RefreshToken.objects.filter(pk=pk).delete()
     used: Any = RefreshToken.objects.select_related("successor").filter(pk=found.pk).first()
     if used is None:
         raise InvalidGrant(reason="the refresh token was deleted, with its client")

@@ -5,11 +5,11 @@ gate turns that into HTTP. It therefore reads no JSON-RPC, and there is nothing 
 differently.
 """
 
-import asyncio
 import contextlib
 import json
 import logging
 import time
+from functools import partial
 from typing import Any, Final
 
 from django.conf import settings
@@ -19,7 +19,7 @@ from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.auth.provider import AccessToken
 from starlette.types import Message, Receive, Scope, Send
 
-from ovauth import bearer, metrics, wire
+from ovauth import bearer, metrics, threads, wire
 from ovauth.errors import (
     Forbidden,
     InsufficientScope,
@@ -36,7 +36,6 @@ from ovauth.request_body import ClientGone, read_body
 from ovauth.resource import identity, loading
 from ovauth.resource.identity import Call, calling
 from ovauth.rules import origin, redirect_uris, web_address
-from ovauth.threads import threads
 
 log = logging.getLogger(__name__)
 audit_log = logging.getLogger("ovauth.audit")
@@ -52,6 +51,7 @@ class Gate:
 
     def __init__(self, import_path: str) -> None:
         self.server = loading.load(import_path)
+        self.glance = bearer.glance()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -109,7 +109,7 @@ class Gate:
         secret = wire.bearer(_values(scope, b"authorization"), _values(scope, b"x-api-key"))
         if secret is None:
             raise Unauthenticated("Send an access token or an API key.")
-        found = await _identify(secret, scope)
+        found = await self._identify(secret, scope)
         if not _may_come_from(_values(scope, b"origin"), scope["ovauth.issuer"], found):
             raise Forbidden("Web pages of this origin may not call this server.")
         if found.from_oauth and not set(found.scopes) & set(settings.OVAUTH.scope_names):
@@ -118,6 +118,19 @@ class Gate:
             # There is nothing to stream and no session to end; an open stream would outlive its token.
             raise NotAllowed
         return found
+
+    async def _identify(self, secret: str, scope: Scope) -> bearer.Identity:
+        """At a glance, or else on a thread."""
+        resource = _resource(scope)
+        if self.glance is not None and (found := self.glance.identify(secret, resource=resource)) is not None:
+            return found
+        ip = scope["client"][0] if scope.get("client") else ""
+        try:
+            return await threads.protocol.run(partial(bearer.identify, secret, resource=resource, ip=ip))
+        except DatabaseFault as fault:
+            # Locked, full or gone: nobody's token is invalid because of that.
+            log.error("the database did not answer: %s", fault)
+            raise Unavailable(reason=f"database: {fault}") from fault
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Starts and stops the MCP server; one that knows no lifespan is answered for."""
@@ -151,19 +164,6 @@ class Gate:
 
 
 # ------------------------------------------------------------------ who may enter
-
-
-async def _identify(secret: str, scope: Scope) -> bearer.Identity:
-    resource = _resource(scope)
-    ip = scope["client"][0] if scope.get("client") else ""
-    try:
-        return await asyncio.get_running_loop().run_in_executor(
-            threads, lambda: bearer.identify(secret, resource=resource, ip=ip)
-        )
-    except DatabaseFault as fault:
-        # Locked, full or gone: nobody's token is invalid because of that.
-        log.error("the database did not answer: %s", fault)
-        raise Unavailable(reason=f"database: {fault}") from fault
 
 
 def _may_come_from(sent: list[str], issuer: str, found: bearer.Identity) -> bool:
@@ -364,7 +364,7 @@ async def _first_use(found: bearer.Identity, source: Provenance) -> None:
             api_keys.used_first(key_pk=found.api_key_pk or 0)
 
     try:
-        await asyncio.get_running_loop().run_in_executor(threads, tell)
+        await threads.protocol.run(tell)
     except DatabaseFault:
         log.warning("the first use of an API key could not be noted", exc_info=True)
 

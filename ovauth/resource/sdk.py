@@ -27,7 +27,6 @@ What the package's interface leaves open, and how it is closed:
   pass the latter on; the token is for the resource that was approved.
 """
 
-import asyncio
 from collections.abc import Callable
 from typing import Any, TypeVar
 from urllib.parse import urlencode
@@ -47,7 +46,7 @@ from mcp.server.auth.provider import (
 from mcp.shared.auth import InvalidRedirectUriError, OAuthClientInformationFull, OAuthToken
 from pydantic import AnyUrl
 
-from ovauth import bearer
+from ovauth import bearer, threads
 from ovauth.errors import InvalidToken, Refusal
 from ovauth.flows import authorization_code, clients, refresh_token, revocation
 from ovauth.flows.clients import Registration
@@ -55,7 +54,6 @@ from ovauth.flows.issuance import TokenPair
 from ovauth.resource import identity
 from ovauth.resource.identity import Identity
 from ovauth.rules import client_metadata, redirect_uris
-from ovauth.threads import threads
 
 Result = TypeVar("Result")
 
@@ -259,7 +257,7 @@ _AT_REGISTRATION: Any = {code: code for code in ("invalid_redirect_uri", "invali
 
 
 async def _on_threads(act: Callable[[], Result]) -> Result:
-    return await asyncio.get_running_loop().run_in_executor(threads, act)
+    return await threads.pages.run(act)
 
 
 def _named(client_id: str) -> Any:

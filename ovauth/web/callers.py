@@ -61,8 +61,8 @@ def approver(request: HttpRequest) -> tuple[Caller, Authority]:
 
 
 def _of_session(request: HttpRequest) -> Caller:
-    member = request.user
-    if not member.is_authenticated:
+    member = getattr(request, "user", None)  # the protocol stack knows no sessions
+    if member is None or not member.is_authenticated:
         raise Unauthenticated
     if check_csrf(request) is not None:
         raise Forbidden("The CSRF token is missing or wrong.")

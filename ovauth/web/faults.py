@@ -88,22 +88,24 @@ def in_shape(request: HttpRequest, response: HttpResponse) -> HttpResponse:
 
 def is_page(path: str) -> bool:
     """Whether people are answered at that path, and not programs."""
-    return not (_is_well_known(path) or _is_oauth(path) or path.startswith((*API, settings.STATIC_URL)))
+    return not (is_well_known(path) or is_oauth(path) or path.startswith((*API, settings.STATIC_URL)))
 
 
-def _is_well_known(path: str) -> bool:
+def is_well_known(path: str) -> bool:
+    """Whether it is a path of discovery, known or not."""
     return path == "/.well-known" or path.startswith("/.well-known/")
 
 
-def _is_oauth(path: str) -> bool:
+def is_oauth(path: str) -> bool:
+    """Whether an OAuth endpoint, which programs call, is at that path or above it."""
     return any(path == endpoint or path.startswith(f"{endpoint}/") for endpoint in OAUTH_ENDPOINTS)
 
 
 def _shaped(request: HttpRequest, refusal: Refusal) -> HttpResponse:
     path = request.path_info
-    if _is_well_known(path):
+    if is_well_known(path):
         return JsonResponse({"error": refusal.code}, status=refusal.status)
-    if _is_oauth(path):
+    if is_oauth(path):
         return _oauth(refusal)
     if path.startswith(API):
         return _api(refusal)

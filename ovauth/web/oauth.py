@@ -1,10 +1,11 @@
 """The OAuth endpoints that programs call, as Ninja operations: parse by wire, act by flows, answer in JSON."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse
 from ninja import NinjaAPI
 
 from ovauth import wire
@@ -43,6 +44,10 @@ api = NinjaAPI(title="ovauth", urls_namespace="oauth", docs_url=None, openapi_ur
 faults.replace_all(api)
 discovery.mount(api)
 authorize.mount(api)
+
+
+_PARAMETERS = "ovauth_parameters"
+"""Where a request keeps its form, once that was read."""
 
 
 def _code(parameters: Parameters) -> dict[str, Any]:
@@ -104,7 +109,7 @@ def token(request: HttpRequest) -> HttpResponse:
     }
     if pair.refresh_token is not None:
         body["refresh_token"] = pair.refresh_token
-    return _no_store(JsonResponse(body))
+    return _told(body)
 
 
 @api.post("/revoke")
@@ -121,7 +126,7 @@ def introspect(request: HttpRequest) -> HttpResponse:
         caller, _ = callers.approver(request)
         if caller.role < Role.ADMIN:
             raise Forbidden("This needs the API key of an administrator.")
-        parameters = wire.form(request.headers.get("content-type"), request.body)
+        parameters = _form(request)
         asker = Asker(account=None if caller.role >= Role.ROOT else caller.account_id)
     else:
         parameters, client = _authenticated(request)
@@ -129,7 +134,7 @@ def introspect(request: HttpRequest) -> HttpResponse:
             raise InvalidClient("Introspection needs a client that has a secret.")
         asker = Asker(client=client)
     told = introspection.introspect(asker=asker, token=parameters.need("token"), issuer=issuer_of(request))
-    return _no_store(JsonResponse(told))
+    return _told(told)
 
 
 @api.post("/device_authorization")
@@ -154,7 +159,7 @@ def device_authorization(request: HttpRequest) -> HttpResponse:
         "expires_in": begun.expires_in,
         "interval": begun.interval,
     }
-    return _no_store(JsonResponse(body))
+    return _told(body)
 
 
 @api.post("/par")
@@ -164,7 +169,7 @@ def pushed_authorization_request(request: HttpRequest) -> HttpResponse:
     reference, ttl = pushed_request.push(
         client=client, parameters=parameters.values, resource=parameters.resource, issuer=issuer_of(request)
     )
-    return _no_store(JsonResponse({"request_uri": reference, "expires_in": ttl}, status=201))
+    return _told({"request_uri": reference, "expires_in": ttl}, status=201)
 
 
 @api.post("/register")
@@ -176,7 +181,7 @@ def register(request: HttpRequest) -> HttpResponse:
             raise Forbidden("Registering needs the API key of an administrator.")
     document = wire.json_object(request.headers.get("content-type"), request.body)
     made = clients.register(document=document, ip=request.META.get("REMOTE_ADDR", ""))
-    return _no_store(JsonResponse(_described(made, issuer_of(request)), status=201))
+    return _told(_described(made, issuer_of(request)), status=201)
 
 
 @api.api_operation(["GET", "HEAD", "PUT", "DELETE"], "/register/{client_id}")
@@ -195,11 +200,32 @@ def registration(request: HttpRequest, client_id: str) -> HttpResponse:
         found = clients.update(document=document, **proof)
     else:
         found = clients.read(**proof)
-    return _no_store(JsonResponse(_described(found, issuer_of(request)) | {"registration_access_token": secret}))
+    return _told(_described(found, issuer_of(request)) | {"registration_access_token": secret})
+
+
+def may_wait_for_others(request: HttpRequest) -> bool:
+    """Whether the answer may take somebody else's server: a client that is described by its own document, or that proves
+    itself by a key. Read as the operation reads it, so that no spelling slips through."""
+    if request.method != "POST" or getattr(request, "scope", {}).get("ovauth.fault") is not None:
+        return False
+    try:
+        sent = wire.client_credentials(request.headers.get("authorization"), _form(request))
+    except Exception:
+        return False  # the operation meets the same fault, and there it is answered
+    return sent.client_assertion is not None or clients.is_described_elsewhere(sent.client_id)
+
+
+def _form(request: HttpRequest) -> Parameters:
+    """The parameters of the request's form, read once."""
+    known: Parameters | None = getattr(request, _PARAMETERS, None)
+    if known is None:
+        known = wire.form(request.headers.get("content-type"), request.body)
+        setattr(request, _PARAMETERS, known)
+    return known
 
 
 def _authenticated(request: HttpRequest) -> tuple[Parameters, Any]:
-    parameters = wire.form(request.headers.get("content-type"), request.body)
+    parameters = _form(request)
     sent = wire.client_credentials(request.headers.get("authorization"), parameters)
     issuer = issuer_of(request)
     client = clients.authenticate(
@@ -225,6 +251,11 @@ def _described(registration: Registration, issuer: str) -> dict[str, Any]:
     if registration.registration_access_token is not None:
         body["registration_access_token"] = registration.registration_access_token
     return body
+
+
+def _told(document: dict[str, Any], *, status: int = 200) -> HttpResponse:
+    """JSON of plain values, which needs no encoder of Django's."""
+    return _no_store(HttpResponse(json.dumps(document), content_type="application/json", status=status))
 
 
 def _empty(status: int) -> HttpResponse:

@@ -15,11 +15,15 @@ from ovauth.errors import Refusal
 from ovauth.rules import origin
 
 WELL_KNOWN = "/.well-known/"
+KEPT = 1000
+"""Decisions that are remembered: one for each address and host that asks."""
 
 
 class PublicOrigin:
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
+        self._decided_by: Any = None
+        self._decisions: dict[tuple[str | None, ...], tuple[origin.Origin, str]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -27,51 +31,82 @@ class PublicOrigin:
         await self.app(scope, receive, send)
 
     def _decided(self, scope: Scope) -> Scope:
-        config = settings.OVAUTH
+        said: dict[bytes, list[bytes]] = {}
+        headers = []
+        for name, value in scope["headers"]:
+            if name in _DECISIVE:
+                said.setdefault(name, []).append(value)
+            if name not in _OURS:
+                headers.append((name, value))
         try:
-            decided = origin.decide(
-                public_base_url=config.public_base_url,
-                issuer=config.issuer,
-                trusted=config.trusted_proxies,
-                peer=scope["client"][0] if scope.get("client") else None,
-                scheme=scope["scheme"],
-                host=_header(scope, b"host"),
-                forwarded_for=_header(scope, b"x-forwarded-for"),
-                forwarded_proto=_header(scope, b"x-forwarded-proto"),
-                forwarded_host=_header(scope, b"x-forwarded-host"),
+            decided, url = self._decide(
+                settings.OVAUTH,
+                scope["client"][0] if scope.get("client") else None,
+                scope["scheme"],
+                *[_joined(said.get(name)) for name in _ASKED],
             )
         except Refusal as refusal:
-            decided = origin.Origin("http", "invalid.invalid", "", "")
+            decided, url = origin.Origin("http", "invalid.invalid", "", ""), "http://invalid.invalid"
             scope = {**scope, "ovauth.fault": refusal}
-        forwarded = any(name in _FORWARDING for name, _ in scope["headers"])
-        headers = [(name, value) for name, value in scope["headers"] if name not in _OURS]
         return {
             **scope,
             "scheme": decided.scheme,
             "client": (decided.client, 0),
             "headers": [(b"host", decided.host.encode("latin-1")), *headers],
-            "ovauth.issuer": decided.url,
-            "ovauth.forwarded": forwarded,
-            "ovauth.request_id": _request_id(scope) if decided.behind_proxy else "",
+            "ovauth.issuer": url,
+            "ovauth.forwarded": not _FORWARDING.isdisjoint(said),
+            "ovauth.request_id": _request_id(said.get(REQUEST_ID)) if decided.behind_proxy else "",
             **_paths(scope, decided.base_path),
         }
+
+    def _decide(
+        self,
+        config: Any,
+        peer: str | None,
+        scheme: str,
+        host: str | None,
+        forwarded_for: str | None,
+        forwarded_proto: str | None,
+        forwarded_host: str | None,
+    ) -> tuple[origin.Origin, str]:
+        """The decision and its issuer. It depends on nothing but what is handed in here, so the last ones are kept."""
+        if config is not self._decided_by or len(self._decisions) >= KEPT:
+            self._decisions, self._decided_by = {}, config
+        asked = (peer, scheme, host, forwarded_for, forwarded_proto, forwarded_host)
+        known = self._decisions.get(asked)
+        if known is None:
+            decided = origin.decide(
+                public_base_url=config.public_base_url,
+                issuer=config.issuer,
+                trusted=config.trusted_proxies,
+                peer=peer,
+                scheme=scheme,
+                host=host,
+                forwarded_for=forwarded_for,
+                forwarded_proto=forwarded_proto,
+                forwarded_host=forwarded_host,
+            )
+            known = self._decisions[asked] = (decided, decided.url)
+        return known
 
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _FORWARDING = frozenset({b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host"})
-_OURS = frozenset({b"host", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"forwarded"})
+_ASKED = (b"host", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host")
+_OURS = frozenset({*_ASKED, b"forwarded"})
+REQUEST_ID = b"x-request-id"
+_DECISIVE = _OURS | _FORWARDING | {REQUEST_ID}
 
 
-def _request_id(scope: Scope) -> str:
+def _request_id(sent: list[bytes] | None) -> str:
     """The id that a proxy of ours gave the request; nothing for what cannot be one."""
-    sent = _header(scope, b"x-request-id") or ""
-    return sent if _REQUEST_ID.fullmatch(sent) else ""
+    said = _joined(sent) or ""
+    return said if _REQUEST_ID.fullmatch(said) else ""
 
 
-def _header(scope: Scope, name: bytes) -> str | None:
-    """All values of the header as one list, the way that proxies append to it; for Host, twice is a fault."""
-    values = [value.decode("latin-1") for header, value in scope["headers"] if header == name]
-    return ",".join(values) if values else None
+def _joined(values: list[bytes] | None) -> str | None:
+    """All values of a header as one list, the way that proxies append to it; for Host, twice is a fault."""
+    return b",".join(values).decode("latin-1") if values else None
 
 
 def _paths(scope: Scope, base_path: str) -> dict[str, Any]:

@@ -4,7 +4,6 @@ Django's own ASGI handler makes a thread, and so a connection, for every request
 read first, within bounds, by the event loop: a slow client holds no thread.
 """
 
-import asyncio
 import io
 import logging
 from typing import Final
@@ -16,59 +15,80 @@ from django.http.response import HttpResponseBase
 from django.urls import set_script_prefix
 from starlette.types import Receive, Scope, Send
 
+from ovauth import threads
 from ovauth.errors import InvalidRequest, Refusal
 from ovauth.request_body import ClientGone, read_body
-from ovauth.threads import threads
 
 log = logging.getLogger(__name__)
 
 MAX_BODY: Final = 128 * 1024
 
 
+Answer = tuple[int, list[tuple[bytes, bytes]], bytes]
+"""Status, headers and content, ready to be sent."""
+
+
+async def complete(scope: Scope, receive: Receive) -> tuple[Scope, bytes] | None:
+    """The request with its whole body; a body that is refused is a fault of the scope. None when the client is gone."""
+    try:
+        return scope, await read_body(scope, receive, MAX_BODY)
+    except Refusal as refusal:
+        return {**scope, "ovauth.fault": refusal}, b""
+    except ClientGone:
+        return None
+
+
+async def send_answer(send: Send, answer: Answer) -> None:
+    status, headers, content = answer
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": content})
+
+
 class DjangoOnThreads(BaseHandler):
-    """An ASGI application: Django's synchronous stack on `threads`."""
+    """An ASGI application: Django's synchronous stack on `threads.pages`."""
 
     def __init__(self) -> None:
         super().__init__()
         self.load_middleware(is_async=False)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body = b""
-        try:
-            body = await read_body(scope, receive, MAX_BODY)
-        except Refusal as refusal:
-            scope = {**scope, "ovauth.fault": refusal}
-        except ClientGone:
-            return
-        loop = asyncio.get_running_loop()
-        status, headers, content = await loop.run_in_executor(threads, self._respond, scope, body)
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": content})
+        if (whole := await complete(scope, receive)) is not None:
+            await send_answer(send, await threads.pages.run(self._respond, *whole))
 
-    def _respond(self, scope: Scope, body: bytes) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+    def _respond(self, scope: Scope, body: bytes) -> Answer:
         set_script_prefix(scope.get("root_path", "") or "/")
         signals.request_started.send(sender=self.__class__, scope=scope)
         response: HttpResponseBase | None = None
         try:
-            response = self.get_response(_request(scope, body))
-            content = _content(response)
-            return response.status_code, _headers(response, content), b"" if scope["method"] == "HEAD" else content
+            response = self.get_response(readable(scope, body))
+            return said(response, scope["method"])
         except Exception:
-            # The last net: even what answers faults may fail, and the client is told no more than that.
-            log.exception("no answer could be made")
-            return 500, [(b"content-type", b"text/plain")], b"Something went wrong on our side.\n"
+            return last_net()
         finally:
             if response is not None:
                 response.close()
 
 
-def _request(scope: Scope, body: bytes) -> ASGIRequest:
+def last_net() -> Answer:
+    """Even what answers faults may fail, and the client is told no more than that."""
+    log.exception("no answer could be made")
+    return 500, [(b"content-type", b"text/plain")], b"Something went wrong on our side.\n"
+
+
+def readable(scope: Scope, body: bytes) -> ASGIRequest:
+    """Django's request; one that cannot be read carries that as its fault."""
     try:
         return ASGIRequest(scope, io.BytesIO(body))
     except ValueError:  # bytes that are no text, in the query or the content type
         fault = InvalidRequest("The address or a header cannot be read.")
         headers = [(name, value) for name, value in scope["headers"] if name != b"content-type"]
         return ASGIRequest({**scope, "query_string": b"", "headers": headers, "ovauth.fault": fault}, io.BytesIO(b""))
+
+
+def said(response: HttpResponseBase, method: str) -> Answer:
+    """A response as it is sent."""
+    content = _content(response)
+    return response.status_code, _headers(response, content), b"" if method == "HEAD" else content
 
 
 def _headers(response: HttpResponseBase, content: bytes) -> list[tuple[bytes, bytes]]:

@@ -108,7 +108,7 @@ def test_a_client_with_a_living_grant_or_a_waiting_request_stays(
 
 
 def test_it_goes_batch_by_batch(bob: Person, client_app: Client, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(garbage, "BATCH", 2)
+    monkeypatch.setattr(garbage, "LARGEST", 10)
     for _ in range(5):
         begun(client_app)
     clock(600)

@@ -14,8 +14,8 @@ from django.db import connections
 from mcp_types import CLIENT_CAPABILITIES_META_KEY, CLIENT_INFO_META_KEY, PROTOCOL_VERSION_META_KEY
 from starlette.types import ASGIApp
 
+from ovauth import threads
 from ovauth.resource.gate import Gate
-from ovauth.threads import THREADS, threads
 from ovauth.web.public_origin import PublicOrigin
 
 SERVERS = "tests.resource.servers"
@@ -122,14 +122,18 @@ def serve() -> Iterator[Serve]:
 
 def close_connections() -> None:
     """The threads keep their connections, as they should; a test database can be dropped only without them."""
-    barrier = threading.Barrier(THREADS)
 
-    def close() -> None:
-        barrier.wait(10)
-        connections.close_all()
+    async def close_all(of: threads.Threads) -> None:
+        barrier = threading.Barrier(of.number)
 
-    for job in [threads.submit(close) for _ in range(THREADS)]:
-        job.result(10)
+        def close() -> None:
+            barrier.wait(10)
+            connections.close_all()
+
+        await asyncio.gather(*[of.run(close) for _ in range(of.number)])
+
+    for of in (threads.pages, threads.protocol):
+        asyncio.run(close_all(of))
 
 
 @pytest.fixture(scope="package", autouse=True)

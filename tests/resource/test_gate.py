@@ -12,12 +12,13 @@ import pytest
 from django.db import OperationalError
 from django.utils import timezone
 
-from ovauth import bearer, credentials, logs
+from ovauth import credentials, logs
 from ovauth.conf import Config
 from ovauth.flows import accounts, revocation
 from ovauth.models import AccessToken, ApiKey, Client, Member
 from ovauth.resource.gate import MAX_BODY
 from ovauth.roles import Role
+from ovauth.sql import Statement
 from ovauth.web.public_origin import PublicOrigin
 from tests.conftest import ISSUER, Person, approved, connected, redeemed, registered
 from tests.resource import servers
@@ -418,7 +419,7 @@ def test_trouble_with_the_database_is_503_and_nobodys_token_is_invalid(
     def broken(*_: Any, **__: Any) -> None:
         raise OperationalError("database is locked")
 
-    monkeypatch.setattr(bearer, "_fetch", broken)
+    monkeypatch.setattr(Statement, "_execute", broken)
     response = served.rpc(secret=alice.api_key)
     assert_told(response, 503, "temporarily_unavailable", None)
     assert int(response.headers["retry-after"]) > 0

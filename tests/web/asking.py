@@ -4,10 +4,11 @@ The application runs in an event loop of its own thread. What it hands to its wo
 test instead, so that both see the same transaction; nothing else is replaced.
 """
 
+import asyncio
 import json
 import queue
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Executor, Future
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -52,23 +53,24 @@ class Answer:
         return {name: value for name, _, value in pairs}
 
 
-class InTheTestsThread(Executor):
-    """Runs what is submitted when the test's thread comes by."""
+class InTheTestsThread:
+    """Runs what it is asked to when the test's thread comes by."""
 
     def __init__(self) -> None:
         self.waiting: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
 
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+    async def run(self, call: Callable[..., Any], *arguments: Any) -> Any:
+        """As `ovauth.threads.Threads` does it."""
         future: Future[Any] = Future()
 
         def run() -> None:
             try:
-                future.set_result(fn(*args, **kwargs))
+                future.set_result(call(*arguments))
             except BaseException as fault:
                 future.set_exception(fault)
 
         self.waiting.put(run)
-        return future
+        return await asyncio.wrap_future(future)
 
     def work_until(self, done: Future[Any]) -> None:
         done.add_done_callback(lambda _: self.waiting.put(None))

@@ -26,8 +26,10 @@ def _application() -> Any:
 @pytest.fixture
 def site(db: None, _application: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     threads = InTheTestsThread()
-    monkeypatch.setattr("ovauth.web.serving.threads", threads)
-    monkeypatch.setattr("ovauth.resource.gate.threads", threads)
+    monkeypatch.setattr("ovauth.threads.pages", threads)
+    monkeypatch.setattr("ovauth.threads.protocol", threads)
+    # What the test's thread has not committed, no glance of the event loop would see.
+    monkeypatch.setattr("ovauth.bearer.Glance.identify", lambda *args, **kwargs: None)
     with start_blocking_portal() as portal:
         yield Site(_application, portal, threads)
     set_script_prefix("/")  # the requests ran in this thread

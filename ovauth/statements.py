@@ -1,0 +1,139 @@
+"""The statements that run at every request, by name. `ovauth.sql` says how they run; a test holds every table and column
+against the models, and every plan against both databases.
+
+    t  the token or code      g  its grant      c  the client      m  the member      a  the account      k  the API key
+"""
+
+from typing import Final
+
+from ovauth.sql import Statement
+
+STAMP_EVERY: Final = 60
+"""Seconds that a “last used” may be stale: one write a minute, not one for each request."""
+
+# ------------------------------------------------------------------ does it live?
+
+_WHY_DEAD: Final = """
+CASE WHEN g.revoked_at IS NOT NULL THEN 'the grant was revoked'
+     WHEN c.blocked_at IS NOT NULL THEN 'the client is blocked'
+     WHEN NOT m.is_active          THEN 'the user is deactivated'
+     WHEN m.role < g.role          THEN 'the user''s role dropped below that of the approval'
+     WHEN g.api_key_id IS NOT NULL THEN
+          CASE WHEN k.id IS NULL OR k.revoked_at IS NOT NULL THEN 'the API key that authorized it is gone' END
+     WHEN g.password_epoch IS NULL THEN
+          CASE WHEN c.acts_as_id = g.member_id THEN NULL ELSE 'the client is no longer bound to this user' END
+     WHEN g.password_epoch <> m.password_epoch THEN 'the password changed since the approval'
+END
+"""
+"""What `Grant.why_dead` asks in Python. The only SQL that knows it: the bearer check, both token grants and introspection
+compare with this."""
+
+_GRANT_OF_T: Final = """
+  JOIN ovauth_grant g ON g.id = t.grant_id
+  JOIN ovauth_member m ON m.id = g.member_id
+  JOIN ovauth_account a ON a.id = m.account_id
+  JOIN ovauth_client c ON c.id = g.client_id
+  LEFT JOIN ovauth_apikey k ON k.id = g.api_key_id
+"""
+
+_HOLDER: Final = f"""
+g.id, g.client_id, g.member_id, g.scope, g.resource, m.account_id, m.name, m.sign_in_name, a.name,
+c.access_token_ttl, {_WHY_DEAD}
+"""
+
+# ------------------------------------------------------------------ who holds this, now?
+
+ACCESS_TOKEN_HOLDER: Final = Statement(f"""
+SELECT a.name, m.name, g.role, t.scope, c.client_id, c.name, m.id, NULL, g.id, c.redirect_uris,
+       g.last_used_at IS NULL, g.last_used_at < :stale
+  FROM ovauth_accesstoken t {_GRANT_OF_T}
+ WHERE t.digest = :digest
+   AND t.expires_at > :now
+   AND t.revoked_at IS NULL
+   AND g.resource = :resource
+   AND {_WHY_DEAD} IS NULL
+""")
+
+API_KEY_HOLDER: Final = Statement("""
+SELECT a.name, m.name, m.role, NULL, NULL, NULL, m.id, k.id, NULL, NULL,
+       k.last_used_at IS NULL, k.last_used_at < :stale
+  FROM ovauth_apikey k
+  JOIN ovauth_member m ON m.id = k.member_id
+  JOIN ovauth_account a ON a.id = m.account_id
+ WHERE k.digest = :digest
+   AND k.revoked_at IS NULL
+   AND m.is_active
+""")
+
+GRANT_USED: Final = Statement("""
+UPDATE ovauth_grant SET last_used_at = :now, last_used_ip = :ip
+ WHERE id = :id AND (last_used_at IS NULL OR last_used_at < :stale)
+""")
+
+API_KEY_USED: Final = Statement("""
+UPDATE ovauth_apikey SET last_used_at = :now
+ WHERE id = :id AND (last_used_at IS NULL OR last_used_at < :stale)
+""")
+
+# ------------------------------------------------------------------ what was presented?
+
+AUTHORIZATION_CODE: Final = Statement(f"""
+SELECT t.id, t.expires_at, t.redirect_uri, t.code_challenge, {_HOLDER}
+  FROM ovauth_authorizationcode t {_GRANT_OF_T}
+ WHERE t.digest = :digest
+""")
+
+REFRESH_TOKEN: Final = Statement(f"""
+SELECT t.id, t.expires_at, t.created_at, t.consumed_at IS NOT NULL, {_HOLDER}
+  FROM ovauth_refreshtoken t {_GRANT_OF_T}
+ WHERE t.digest = :digest
+""")
+
+ACCESS_TOKEN: Final = Statement(f"""
+SELECT t.id, t.expires_at, t.created_at, t.revoked_at IS NOT NULL, t.scope, c.client_id, {_HOLDER}
+  FROM ovauth_accesstoken t {_GRANT_OF_T}
+ WHERE t.digest = :digest
+""")
+
+SUCCEEDED: Final = Statement("""
+UPDATE ovauth_refreshtoken SET consumed_at = :now, successor_id = :successor, sealed_successor = :sealed
+ WHERE id = :id AND consumed_at IS NULL
+""")
+"""Spends a refresh token, for exactly one caller, and names what took its place."""
+
+CONNECTED: Final = Statement("UPDATE ovauth_grant SET connected_at = :now WHERE id = :id")
+
+# ------------------------------------------------------------------ clients
+
+CLIENT_COLUMNS: Final = (
+    "id",
+    "client_id",
+    "origin",
+    "name",
+    "redirect_uris",
+    "grant_types",
+    "token_endpoint_auth_method",
+    "scope",
+    "metadata",
+    "secret_digest",
+    "acts_as_id",
+    "access_token_ttl",
+    "last_used_at",
+    "blocked_at",
+)
+"""What is asked of a client where it authenticates and where it sends somebody; the rest is fetched when it is touched."""
+
+CLIENT: Final = Statement(f"SELECT {', '.join(CLIENT_COLUMNS)} FROM ovauth_client WHERE client_id = :client_id")
+
+CLIENT_USED: Final = Statement("UPDATE ovauth_client SET last_used_at = :now WHERE id = :id")
+
+# ------------------------------------------------------------------ limits
+
+TALLY: Final = Statement("SELECT count, expires_at FROM ovauth_tally WHERE key = :key AND expires_at > :now")
+
+COUNT: Final = Statement("""
+INSERT INTO ovauth_tally (key, count, expires_at) VALUES (:key, 1, :until)
+    ON CONFLICT (key) DO UPDATE
+   SET count = CASE WHEN ovauth_tally.expires_at > :now THEN ovauth_tally.count + 1 ELSE 1 END,
+       expires_at = CASE WHEN ovauth_tally.expires_at > :now THEN ovauth_tally.expires_at ELSE excluded.expires_at END
+""")

@@ -1,0 +1,68 @@
+"""The protocol stack: the endpoints that programs ask, beside the page stack of `serving`.
+
+The same Ninja operations, with what they need around them: provenance and a request id, refusals in their shape, the
+headers of everything. No session, no language, no static files, and none of Django's request signals. What those do for
+database connections is done here: a connection on which something failed is looked at before it is used again.
+
+They run on `threads.protocol`. On SQLite that is one thread, so of this process at most one writer waits for others. What
+may wait for somebody else's server (a client's document, its keys) runs on `threads.pages`.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from django.core.handlers.asgi import ASGIRequest
+from django.http import HttpRequest, HttpResponse
+from django.urls import resolve
+from starlette.types import Receive, Scope, Send
+
+from ovauth import threads
+from ovauth.flows import readiness
+from ovauth.web import faults, oauth
+from ovauth.web.middleware import PageHeaders, Requests
+from ovauth.web.serving import Answer, complete, last_net, readable, said, send_answer
+
+STATUS: Final = "/oauth/authorize/page/status"
+
+
+def answers(path: str) -> bool:
+    """Whether that path (below the issuer's own) is answered by this stack."""
+    return path == STATUS or faults.is_oauth(path) or faults.is_well_known(path)
+
+
+class Protocol:
+    """An ASGI application for the paths that `answers` knows."""
+
+    def __init__(self) -> None:
+        self._views: dict[str, Callable[..., HttpResponse]] = {}
+        self._respond = PageHeaders(Requests(self._view))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if (whole := await complete(scope, receive)) is None:
+            return
+        request = readable(*whole)
+        waits = oauth.may_wait_for_others(request)
+        await send_answer(send, await (threads.pages if waits else threads.protocol).run(self._answer, request))
+
+    def _answer(self, request: ASGIRequest) -> Answer:
+        try:
+            return said(self._respond(request), str(request.method))
+        except Exception:
+            return last_net()
+        finally:
+            readiness.mend_connection()
+
+    def _view(self, request: HttpRequest) -> HttpResponse:
+        try:
+            return self._found(request)
+        except Exception as fault:
+            return faults.answer(request, fault)
+
+    def _found(self, request: HttpRequest) -> HttpResponse:
+        known = self._views.get(request.path_info)
+        if known is not None:
+            return known(request)
+        match = resolve(request.path_info)
+        if not match.args and not match.kwargs:
+            self._views[request.path_info] = match.func  # the next time it is not looked for among all URLs
+        return match.func(request, *match.args, **match.kwargs)

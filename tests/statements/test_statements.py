@@ -1,0 +1,93 @@
+"""What each endpoint asks the database: so many statements and no more, and each found by an index, on both databases.
+
+A number here changes only where what an endpoint does has changed, and then the commit says why.
+"""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from ovauth import sql
+from tests.databases import ENGINES, NotHere, database_url
+from tests.serving import environment
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# Without BEGIN, COMMIT and savepoints, which PostgreSQL does not tell of.
+COUNTS = {
+    "discovery": 1,
+    "registration": 4,
+    "authorize": 5,
+    "code page": 1,
+    "status, waiting": 1,
+    "approve": 8,
+    "status, approved": 5,
+    "code → token": 8,
+    "refresh": 6,
+    "refresh, asked again": 5,
+    "introspection": 3,
+    "bearer, first call": 2,
+    "bearer": 1,
+    "API key": 1,
+    "pushed request": 4,
+    "device": 5,
+    "device, poll": 3,
+    "revocation": 4,
+    "client, read": 1,
+    "whoami": 1,
+}
+OF_THE_TRANSACTION = re.compile(r"(BEGIN|COMMIT|SAVEPOINT|RELEASE|PRAGMA)\b")
+SCAN = re.compile(r"\bSCAN (?!\d+ CONSTANT ROWS|CONSTANT ROW)|Seq Scan")
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def told(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    try:
+        with database_url(request.param) as url:
+            env = environment(tmp_path_factory.mktemp("statements"), {"DATABASE_URL": url} if url else {})
+            command = [sys.executable, "-m", "tests.statements.listener"]
+            done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=120, check=False)
+    except NotHere as reason:
+        pytest.skip(str(reason))
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert told["engine"] == request.param
+    return told
+
+
+def test_each_endpoint_asks_exactly_so_often(told: Any) -> None:
+    heard = {step: [each for each in asked if not OF_THE_TRANSACTION.match(each)] for step, asked in told["heard"].items()}
+    collected = heard.pop("garbage")
+    assert {step: len(asked) for step, asked in heard.items()} == COUNTS
+    assert len(collected) < 60
+
+
+def test_nothing_on_the_request_path_is_found_by_reading_a_whole_table(told: Any) -> None:
+    scans = {each: plan for each, plan in told["plans"].items() if any(SCAN.search(line) for line in plan)}
+    assert scans == {}
+    assert len(told["plans"]) > 60
+
+
+def test_a_writer_begins_once_and_commits_once(told: Any) -> None:
+    if told["engine"] != "sqlite":
+        pytest.skip("PostgreSQL does not tell of BEGIN")
+    for step, asked in told["heard"].items():
+        if step != "garbage":
+            begun = [each for each in asked if each.startswith("BEGIN")]
+            assert begun in ([], ["BEGIN IMMEDIATE"]), step
+            assert asked.count("COMMIT") == len(begun), step
+
+
+@pytest.mark.django_db
+def test_moments_are_written_as_django_writes_them() -> None:
+    now = timezone.now()
+    for moment in (now, now.replace(microsecond=0)):
+        assert sql.for_sqlite({"now": moment}) == {"now": connection.ops.adapt_datetimefield_value(moment)}
+        assert sql.moment(sql.for_sqlite({"now": moment})["now"]) == moment
