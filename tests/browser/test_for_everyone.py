@@ -212,6 +212,7 @@ def test_what_jumps_and_what_is_cut_off_would_be_noticed(browser: "Browser") -> 
     page = browser.new_page()
     page.set_content("<p style='height: 20vh'>x</p><p style='width: 2em; overflow: hidden'>cutoffbyitsparent</p>")
     assert page.evaluate(CUT_OFF)
-    page.evaluate("setTimeout(() => document.body.insertAdjacentHTML('afterbegin', '<p style=\"height: 30vh\">new'), 100)")
+    page.wait_for_timeout(500)  # painted
+    page.evaluate("document.body.insertAdjacentHTML('afterbegin', '<p style=\"height: 30vh\">new')")
     assert page.evaluate(SHIFTED) > 0.01
     page.close()
