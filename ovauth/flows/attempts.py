@@ -25,7 +25,7 @@ from ovauth.rules import display_text
 log = logging.getLogger(__name__)
 
 RECENT: Final = timedelta(days=1)
-MOST: Final = 20
+MOST: Final = 10
 MOST_EVENTS: Final = 1000
 STEPS: Final = ("registered", "asked", "approved", "token", "called")
 

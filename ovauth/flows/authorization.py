@@ -113,7 +113,7 @@ def destination(*, client_id: str | None, redirect_uri: str | None, ip: str = ""
     if redirect_uri is None or not redirect_uris.matches(redirect_uri, registered):
         raise UntrustedRedirect(
             "The app asked to be answered at an address that it has not registered.",
-            reason="unregistered redirect_uri",
+            reason=f"unregistered redirect_uri: {redirect_uris.difference(redirect_uri or '', registered)}",
             asked=redirect_uri or "",
             registered=registered,
         )

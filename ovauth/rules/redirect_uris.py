@@ -94,6 +94,24 @@ def parted(asked: str, registered: Iterable[str]) -> tuple[tuple[str, str], list
     return (asked[:most], asked[most:]), [(uri[:length], uri[length:]) for uri, length in shared]
 
 
+def difference(asked: str, registered: Iterable[str]) -> str:
+    """In which part the URI differs from the registered one that it shares most with, as a phrase for a developer."""
+    nearest = max(registered, key=lambda uri: len(commonprefix((asked, uri))), default=None)
+    if nearest is None:
+        return "none is registered"
+    one, other = _web(asked), _web(nearest)
+    if one is None or other is None:
+        return "it differs in the scheme" if asked.partition(":")[0] != nearest.partition(":")[0] else "it differs"
+    for part in ("scheme", "host", "port"):
+        if getattr(one, part) != getattr(other, part):
+            return f"it differs in the {part}"
+    return (
+        "it differs in the path"
+        if one.rest.partition("?")[0] != other.rest.partition("?")[0]
+        else "it differs in the query"
+    )
+
+
 def is_loopback(uri: str) -> bool:
     """Whether the redirect ends at a program on the person's own computer, whichever program that is."""
     address = _web(uri)

@@ -101,21 +101,18 @@ def disconnect(request: HttpRequest) -> HttpResponse:
     except NotFound as gone:
         messages.info(request, _(gone.description))
     else:
-        stopped = _("Stopped: “%s”.") % (connection.client_name or _("(no name)"))
-        messages.success(request, f"{stopped} {what_ended(ended)}")
+        messages.success(request, stopped(f"“{connection.client_name or _('(no name)')}”", ended))
     return SeeOther(reverse("console"))
 
 
-def what_ended(ended: Ended) -> str:
-    """What a disconnection has stopped, in two sentences."""
-    tokens = {"access": ended.access_tokens, "refresh": ended.refresh_tokens}
+def stopped(what: str, ended: Ended) -> str:
+    """That a connection is over from now on, in the words of a message."""
     said = ngettext(
-        "%(access)d access and %(refresh)d refresh token ended.",
-        "%(access)d access and %(refresh)d refresh tokens ended.",
+        "Stopped: %(what)s. Its next request is refused. %(access)d access and %(refresh)d refresh token ended.",
+        "Stopped: %(what)s. Its next request is refused. %(access)d access and %(refresh)d refresh tokens ended.",
         ended.refresh_tokens,
     )
-    refused = _("Its next request is refused.")
-    return f"{refused} {said % tokens}"
+    return said % {"what": what, "access": ended.access_tokens, "refresh": ended.refresh_tokens}
 
 
 def connection_of(request: HttpRequest) -> int:

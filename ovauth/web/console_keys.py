@@ -17,7 +17,7 @@ from ovauth.roles import Role
 from ovauth.web import callers, connected
 from ovauth.web.authorize import SeeOther, time_left
 from ovauth.web.callers import Caller
-from ovauth.web.console import authority_of, connection_of, signed_in, what_ended
+from ovauth.web.console import authority_of, connection_of, signed_in, stopped
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -66,8 +66,8 @@ def disconnect_member(request: HttpRequest) -> HttpResponse:
     except NotFound as gone:
         messages.info(request, _(gone.description))
     else:
-        stopped = _("Stopped: “%(app)s” of %(owner)s.") % {"app": connection.client_name, "owner": connection.owner}
-        messages.success(request, f"{stopped} {what_ended(ended)}")
+        what = _("“%(app)s” of %(owner)s") % {"app": connection.client_name, "owner": connection.owner}
+        messages.success(request, stopped(what, ended))
     return SeeOther(reverse("console_members"))
 
 

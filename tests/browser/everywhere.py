@@ -31,6 +31,7 @@ class Site:
         self.notes = App(self.origin, "Notes", "https://notes.example/callback")
         self.blocked = App(self.origin, "Old notes", "https://old.example/callback")
         self.forgotten = App(self.origin, "Weather", "https://weather.example/callback")
+        self.vouched = App(self.origin, "Journal", "https://journal.example/callback")
         self.greedy = App(self.origin, "Backup robot", "https://backup.example/callback")
         self.television = self._device("Television")
         self.keys = {"operator": server.operator_api_key, "carol": server.create_user("carol", role="admin")}
@@ -42,6 +43,7 @@ class Site:
         self.connect(self.notes, self.keys["carol"])
         self.connect(self.code, self.keys["dora"])
         self._grow_old()
+        self.vouched.client_id = "https://journal.example/client.json"
 
     # -------------------------------------------------------------- people
 
@@ -115,6 +117,8 @@ class Site:
             "console": at("/console/"),
             "review": lambda page: page.goto(self.notes.url()),
             "review-folds-open": lambda page: self._unfolded(page, self.notes.url(scope="mcp fs admin")),
+            "review-already-connected": lambda page: page.goto(self.claude.url(scope="mcp fs")),
+            "review-vouched-for": lambda page: page.goto(self.vouched.url()),
             "review-loopback": lambda page: page.goto(self.code.url()),
             "review-impostor": lambda page: page.goto(self.impostor.url()),
             "review-impostor-unticked": self._unticked,
@@ -215,6 +219,11 @@ class Site:
                 "UPDATE ovauth_grant SET created_at = ?, last_used_at = ?, last_used_ip = '198.51.100.7', "
                 f"asked_from_ip = '198.51.100.7' WHERE client_id = (SELECT id {of_app})",
                 (str(now - timedelta(days=3)), str(now - timedelta(minutes=12)), self.claude.client_id),
+            ),
+            (
+                "UPDATE ovauth_client SET client_id = 'https://journal.example/client.json', origin = 'document', "
+                "document_read_at = ?, document_due_at = ? WHERE client_id = ?",
+                (str(now), str(now + timedelta(days=1)), self.vouched.client_id),
             ),
             ("UPDATE ovauth_client SET blocked_at = ? WHERE client_id = ?", (str(now), self.blocked.client_id)),
         )

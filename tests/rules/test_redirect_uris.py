@@ -320,3 +320,25 @@ def test_the_port_on_loopback_never_matters(uri, port):
     asked = uri.replace(parts.netloc, f"{host}:{port}", 1)
     assert redirect_uris.matches(asked, [uri])
     assert redirect_uris.matches(uri, [asked])
+
+
+@pytest.mark.parametrize(
+    ("asked", "part"),
+    [
+        ("http://app.example/cb", "scheme"),
+        ("https://other.example/cb", "host"),
+        ("https://app.example:8443/cb", "port"),
+        ("https://app.example/other", "path"),
+        ("https://app.example/cb?x=1", "query"),
+        ("cursor://cb", "scheme"),
+    ],
+)
+def test_a_developer_is_told_in_which_part_an_address_differs(asked: str, part: str) -> None:
+    assert redirect_uris.difference(asked, ["https://app.example/cb"]) == f"it differs in the {part}"
+
+
+def test_two_addresses_are_cut_where_they_part() -> None:
+    (same, other), registered = redirect_uris.parted("https://a.example/x", ["https://a.example/y", "https://b.example/"])
+    assert (same, other) == ("https://a.example/", "x")
+    assert registered == [("https://a.example/", "y"), ("https://", "b.example/")]
+    assert redirect_uris.difference("https://a.example/x", []) == "none is registered"

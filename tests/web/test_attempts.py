@@ -35,7 +35,7 @@ def app(web: Web) -> Client:
 def told(web: Web, **query: str) -> list[tuple[str, str]]:
     """Of each attempt on the page the state of its steps (done, Ended, open) and its sentence."""
     page = text(web.get(PAGE, query))
-    rows = re.findall(r'<ol class="marks">(.*?)</ol>\n<p>([^<]+)</p>', page, re.DOTALL)
+    rows = re.findall(r'<ol class="marks short">(.*?)</ol>\n<p>([^<]+)</p>', page, re.DOTALL)
     states = {"done": "d", "ended": "E", "": "."}
     return [
         ("".join(states[found[1] or ""] for found in re.findall(r'<li( class="(\w+)")?>', steps)), sentence)
@@ -101,7 +101,9 @@ def test_a_refused_link_is_found_by_the_reference_of_its_page_by_whoever_has_it(
     elsewhere = {"REMOTE_ADDR": "192.0.2.9"}
     web.post("/console/login", {"username": "charlie", "password": charlie.password}, **elsewhere)
     assert "Notes" not in text(web.get(PAGE, **elsewhere))
-    assert "unregistered redirect_uri" in text(web.get(PAGE, {"reference": reference}, **elsewhere))
+    assert "unregistered redirect_uri: it differs in the scheme" in text(
+        web.get(PAGE, {"reference": reference}, **elsewhere)
+    )
     assert "Nothing is noted under this reference" in text(web.get(PAGE, {"reference": "unknown"}, **elsewhere))
 
 
