@@ -9,7 +9,7 @@ from django.test import Client as Web
 
 from ovauth.flows import accounts, approval, authorization, one_time_password
 from ovauth.models import Client, Grant, Member
-from tests.conftest import Person, begun, connected, works
+from tests.conftest import Person, begun, connected, registered, works
 
 pytestmark = pytest.mark.django_db
 KEYS, OTP, MEMBERS = "/console/keys", "/console/otp", "/console/members"
@@ -45,9 +45,11 @@ def test_a_key_is_known_by_its_last_four_characters_only(client: Web, bob: Perso
 
 
 def test_before_a_key_is_replaced_the_page_says_what_will_end(client: Web, bob: Person, client_app: Client) -> None:
-    by_key, by_session = connected(client_app, bob.by_key), connected(client_app, bob.by_session)
+    other = registered(client_name="Approved in a session")
+    by_key, by_session = connected(client_app, bob.by_key), connected(other, bob.by_session)
     asked = text(signed_in(client, bob).post(KEYS, {"action": "ask"}))
     assert "1 app that it approved" in asked
+    assert "Approved in a session" not in asked
     assert works(bob.api_key)
 
     shown = text(client.post(KEYS, {"action": "rotate"}))
