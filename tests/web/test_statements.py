@@ -51,7 +51,7 @@ def test_the_review_asks_for_the_request_for_the_connection_that_it_would_replac
     signed_in(client, alice)
     code = shown_code(begun(client_app))
     assert statements(lambda: client.get(page)) == WHO + 2
-    assert statements(lambda: client.post(VERIFY, {"code": code})) == WHO + 3
+    assert statements(lambda: client.post(VERIFY, {"code": code})) == WHO + 4  # guesses by person and by address
 
 
 @pytest.mark.parametrize(
