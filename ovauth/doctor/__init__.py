@@ -85,7 +85,7 @@ def _reach(report: Report, tell: Callable[[Line], None]) -> reaching.Reached | N
         tell(Line("address", target.base, 0, (fault.finding.fault.id,)))
         return None
     if reached.context is not None:
-        target.trusting(reached.context)
+        target.believing(reached.context)
     for finding in reached.findings:
         report.add(finding, _WHOM.get(finding.fault.id, EVERYBODY))
     said = f"{target.host} is {', '.join(reached.addresses[:3])}, port {target.port}"

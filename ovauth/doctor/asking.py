@@ -50,7 +50,7 @@ class Target:
             trust_env=False,
         )
 
-    def trusting(self, context: ssl.SSLContext) -> None:
+    def believing(self, context: ssl.SSLContext) -> None:
         """From now on by this context."""
         self.http.close()
         self.http = self.speaking(context)

@@ -45,11 +45,11 @@ def reach(target: Target) -> Reached:
         if not is_here:
             reached.findings.append(found("not-encrypted", url=target.base, host=target.host))
         return reached
-    reached.context = trusting()
+    reached.context = believing()
     try:
         certificate = _shake_hands(target, reached.context)
     except ssl.SSLCertVerificationError as error:
-        reached.context, reached.trusted = trusting_anybody(), False
+        reached.context, reached.trusted = believing_anybody(), False
         certificate = _shake_hands(target, reached.context)
         reached.findings.append(_why_untrusted(target, error, certificate))
     else:
@@ -58,14 +58,14 @@ def reach(target: Target) -> Reached:
     return reached
 
 
-def trusting() -> ssl.SSLContext:
+def believing() -> ssl.SSLContext:
     """The authorities of this computer (SSL_CERT_FILE included) and the public ones."""
     context = ssl.create_default_context()
     context.load_verify_locations(certifi.where())
     return context
 
 
-def trusting_anybody() -> ssl.SSLContext:
+def believing_anybody() -> ssl.SSLContext:
     """To look further although the certificate is bad. Nothing secret is sent through it."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
@@ -122,7 +122,7 @@ def _shake_hands(target: Target, context: ssl.SSLContext) -> x509.Certificate:
 
 def _other_protocol(target: Target) -> str:
     """What it speaks when it speaks no HTTP/1.1; nothing when that is not the reason."""
-    context = trusting_anybody()
+    context = believing_anybody()
     context.set_alpn_protocols(["h2"])
     try:
         with _connect(target) as plain, context.wrap_socket(plain, server_hostname=target.host) as spoken:
