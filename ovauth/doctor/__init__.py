@@ -99,7 +99,8 @@ def _walk_all(report: Report, clients: Sequence[Client], tell: Callable[[Line], 
     """False when there is nothing to go on with."""
     for client in clients:
         walk = Walk(report.target, client).go()
-        report.walked.append(client.name)
+        if not walk.elsewhere:
+            report.walked.append(client.name)
         report.left += walk.left
         for finding in walk.findings:
             report.add(finding, [client.name])

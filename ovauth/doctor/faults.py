@@ -87,6 +87,12 @@ _CATALOGUE: Final = (
         "A server that speaks HTTP/2 alone does so as well: most clients speak HTTP/1.1.",
     ),
     Fault(
+        "one-address-dead",
+        "{host} has several addresses, and at {dead} nobody answers ({why}): some apps wait there, or fail.",
+        "Take the record of {dead} out of DNS (an old AAAA, most often), or let the proxy listen there as well.",
+        fails=False,
+    ),
+    Fault(
         "private-address",
         "{host} leads to {address}, an address of a private network.",
         "Apps that call from the internet need a public address: a record for the public one, or a tunnel.",

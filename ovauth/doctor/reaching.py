@@ -39,8 +39,9 @@ def reach(target: Target) -> Reached:
     is_here = origin.is_loopback_address(reached.addresses[0])
     if not is_here and all(map(networks.is_private, reached.addresses)):
         reached.findings.append(found("private-address", host=target.host, address=reached.addresses[0]))
+    _connect(target).close()
+    reached.findings += _dead_addresses(target, reached.addresses)
     if target.scheme == "http":
-        _connect(target).close()
         reached.trusted = is_here
         if not is_here:
             reached.findings.append(found("not-encrypted", url=target.base, host=target.host))
@@ -95,6 +96,19 @@ def _connect(target: Target) -> socket.socket:
         raise NoAnswer(found("timeout", what=what, seconds=f"{TIMEOUT:.0f}")) from None
     except OSError as error:
         raise NoAnswer(found("no-route", **places, why=error.strerror or str(error))) from None
+
+
+def _dead_addresses(target: Target, addresses: Sequence[str]) -> Iterator[Finding]:
+    """The first of several that does not answer, while another does. That this computer has no IPv6 is not its fault."""
+    for address in addresses if len(addresses) > 1 else ():
+        try:
+            socket.create_connection((address, target.port), timeout=TIMEOUT / 2).close()
+        except (ConnectionRefusedError, TimeoutError) as error:
+            why = "refused" if isinstance(error, ConnectionRefusedError) else "no answer"
+            yield found("one-address-dead", host=target.host, dead=address, why=why)
+            return
+        except OSError:
+            continue
 
 
 # ------------------------------------------------------------------ TLS

@@ -262,6 +262,14 @@ def test_an_address_without_a_way_there() -> None:
     assert Examination("http://255.255.255.255").found == {"no-route"}
 
 
+def test_one_of_two_addresses_that_is_dead(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reaching, "_resolve", lambda target: ["127.0.0.1", "127.0.0.2"])
+    examined = Examination(server.url)
+    assert examined.found == {"one-address-dead"}
+    assert "127.0.0.2 nobody answers (refused)" in examined.report.findings["one-address-dead"].sentence
+    assert examined.report.is_well
+
+
 @contextmanager
 def listening(answer: Callable[[socket.socket], None]) -> Iterator[int]:
     """The port of something that takes connections and does with them what `answer` does."""

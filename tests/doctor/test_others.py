@@ -78,7 +78,9 @@ def test_a_server_whose_login_is_elsewhere_is_not_at_fault() -> None:
         examined = Examination(origin)
     said = {line.name: line.said for line in examined.lines}
     assert said["Claude Code"] == "its authorization server is https://tenant.auth.example, elsewhere: not looked at"
-    assert not examined.failing("issuer-differs")
+    # Codex asks here for what is there, and the Inspector's browser is refused: both are real, and nobody else is at fault.
+    assert examined.report.walked == ["Codex", "MCP Inspector"]
+    assert examined.found == {"root-not-passed", "preflight-refused"}
 
 
 def test_the_own_login_of_the_mcp_package_is_told_from_the_standards() -> None:

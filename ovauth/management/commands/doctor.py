@@ -86,6 +86,8 @@ class Command(OvauthCommand):
     def _verdict(self, report: Report) -> str:
         failing = [name for name in report.walked if report.fails(name)]
         rest = [name for name in report.walked if name not in failing]
+        if not report.walked and report.is_well:
+            return "Nothing that was looked at keeps a client out; its login is elsewhere."
         if not report.walked:
             return self.style.ERROR("No client can connect.")
         if report.is_well:
