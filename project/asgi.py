@@ -71,9 +71,7 @@ class Root:
         path = _inside(scope)
         app: ASGIApp
         if path == "/mcp" or path.startswith("/mcp/"):
-            app = self.gate
-        elif path == stream_check.PATH:
-            app = stream_check.stream_check
+            app = stream_check.stream_check if path == stream_check.PATH else self.gate
         else:
             app = self.protocol if protocol.answers(path) else self.pages
         await app(scope, receive, send)
