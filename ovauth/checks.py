@@ -79,7 +79,7 @@ def _mcp_server(config: Config) -> Iterator[CheckMessage]:
     from ovauth.resource import loading
 
     try:
-        is_stateless = loading.load(config.mcp_server).stateless
+        needs_one_process = loading.configured(config).needs_one_process
     except conf.Misconfigured as fault:
         yield Warning(
             f"The MCP server cannot be served: {fault}",
@@ -87,7 +87,7 @@ def _mcp_server(config: Config) -> Iterator[CheckMessage]:
             id="ovauth.W013",
         )
         return
-    if not is_stateless:
+    if needs_one_process:
         yield Info(
             "The MCP server is an ASGI application: if it keeps sessions, they live in one process of one machine.",
             hint="Serve it stateless; or with --workers 1, and a proxy that sends each Mcp-Session-Id to the same machine",

@@ -17,7 +17,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from ovauth import credentials
 from ovauth.roles import Role
-from ovauth.rules import client_documents, origin, scope_settings
+from ovauth.rules import client_documents, origin, scope_settings, upstream
 
 VERSION: Final = "0.1.0"
 SHARED_METRICS: Final = "PROMETHEUS_MULTIPROC_DIR"
@@ -126,6 +126,17 @@ class Config(BaseSettings):
         pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$",
         description="import path `module:attribute` of the MCP server object served at `/mcp`",
     )
+    upstream_mcp_url: str | None = Field(
+        None,
+        description="instead of a Python object: the MCP server at this URL is served at `/mcp`; see "
+        "[your own MCP server](your-server.md#a-server-that-runs-elsewhere)",
+    )
+    upstream_api_key: SecretStr | None = Field(
+        None, description="the upstream's own key; a client's token is never passed on"
+    )
+    upstream_header: str = Field(
+        "Authorization: Bearer", description="how that key is sent: `Name: Scheme`, or a name alone such as `X-Api-Key`"
+    )
     scopes: Annotated[tuple[Scope, ...], NoDecode] = Field(
         (
             Scope("mcp", "use its tools as you", Role.USER),
@@ -204,6 +215,31 @@ class Config(BaseSettings):
             raise ValueError(why)
         return value
 
+    @field_validator("upstream_mcp_url", mode="after")
+    @classmethod
+    def _upstream(cls, value: str | None, info: Any) -> str | None:
+        if value is not None and (why := upstream.why_not_url(value)):
+            raise ValueError(why)
+        if value is not None and info.data.get("mcp_server") not in (None, cls.model_fields["mcp_server"].default):
+            raise ValueError("unset it, or unset OVAUTH_MCP_SERVER, which names a server too")
+        return value
+
+    @field_validator("upstream_api_key", mode="after")
+    @classmethod
+    def _upstream_key(cls, value: SecretStr | None, info: Any) -> SecretStr | None:
+        if value is not None and (why := upstream.why_not_key(value.get_secret_value())):
+            raise ValueError(why)
+        if value is not None and info.data.get("upstream_mcp_url", "") is None:
+            raise ValueError("there is no upstream to send it to; set OVAUTH_UPSTREAM_MCP_URL")
+        return value
+
+    @field_validator("upstream_header", mode="after")
+    @classmethod
+    def _upstream_header(cls, value: str) -> str:
+        if why := upstream.why_not_header(value):
+            raise ValueError(why)
+        return value
+
     @property
     def scope_names(self) -> tuple[str, ...]:
         return tuple(scope.name for scope in self.scopes)
@@ -260,8 +296,10 @@ def fingerprint(config: Config) -> str:
     return credentials.digest(json.dumps(told, sort_keys=True)).hex()[:16]
 
 
-SECRET: Final = frozenset({"DATABASE_URL", variable("secret_key"), variable("api_key")})
-"""Variables whose values are never repeated: the first one holds a password."""
+SECRET: Final = frozenset(
+    {variable(name) for name in ("database_url", "secret_key", "api_key", "upstream_api_key", "upstream_mcp_url")}
+)
+"""Variables whose values are never repeated: two are URLs, which may hold a password or a key."""
 
 
 def load() -> Config:

@@ -1,11 +1,12 @@
 """What the MCP server that is served offers, as far as it can be told before it runs. A leaf.
 
-Who loads the server (`ovauth.resource.loading`) writes it once, at the start of each process; pages read it without
-asking anybody. Names are as the server has them: hostile text until they are cleaned.
+Who loads the server (`ovauth.resource`) writes it, at the start of each process and whenever an upstream's tools change;
+pages read it without asking anybody. Names are as the server has them: hostile text until they are cleaned.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sized
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,19 @@ class Served:
 
     name: str
     tools: tuple[Tool, ...] | None
+
+
+def told(tool: Any, scopes: tuple[str, ...] = ()) -> Tool:
+    """One of a server's own objects, as pages know it. Without annotations a tool may change things: so says MCP."""
+    hints = tool.annotations
+    looks = hints is not None and (hints.read_only_hint is True or hints.destructive_hint is False)
+    title = tool.title or (hints.title if hints is not None else None) or ""
+    return Tool(str(tool.name), str(title), not looks, scopes)
+
+
+def counted(tools: Sized) -> str:
+    """`1 tool`, `3 tools`."""
+    return f"{len(tools)} tool{'' if len(tools) == 1 else 's'}"
 
 
 _served: Served | None = None

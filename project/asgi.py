@@ -18,7 +18,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ovauth import patience, threads
-from ovauth.resource import stream_check
+from ovauth.resource import loading, stream_check
 from ovauth.resource.gate import Gate
 from ovauth.web import protocol
 from ovauth.web.health import LIVE, READY, Health
@@ -41,7 +41,7 @@ class Root:
         self.pages = DjangoOnThreads()
         self.protocol = protocol.Protocol()
         self.health = Health()
-        self.gate = Gate(settings.OVAUTH.mcp_server)
+        self.gate = Gate(loading.configured(settings.OVAUTH))
         self.open_to_browsers = CORSMiddleware(
             self.route,
             allow_origins=["*"],

@@ -85,7 +85,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     # The adapter for the mcp package's own routes is to them what `web` is to ours.
     "resource.sdk": ({"bearer", "errors", "flows", "rules", "threads", "resource"}, {"ninja", "django.http", "django.db"}),
     # The gate reads an Authorization header as the web does: by wire. That a key was used for the first time is told by
-    # whoever recognised it.
+    # whoever recognised it. An upstream's session ids carry a mark, which is made where all such things are made.
     "resource": (
         {
             "flows.api_keys",
@@ -93,6 +93,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
             "metrics",
             "provenance",
             "bearer",
+            "credentials",
             "rules",
             "errors",
             "conf",

@@ -5,6 +5,7 @@ gate turns that into HTTP. It therefore reads no JSON-RPC, and there is nothing 
 differently.
 """
 
+import asyncio
 import contextlib
 import json
 import logging
@@ -12,6 +13,7 @@ import time
 from functools import partial
 from typing import Any, Final
 
+import anyio
 from django.conf import settings
 from django.db import Error as DatabaseFault
 from mcp.server.auth.middleware.auth_context import auth_context_var
@@ -35,11 +37,14 @@ from ovauth.provenance import Actor, Provenance, serving
 from ovauth.request_body import ClientGone, read_body
 from ovauth.resource import identity, loading
 from ovauth.resource.identity import Call, calling
+from ovauth.resource.loading import Loaded
 from ovauth.rules import origin, redirect_uris, web_address
 
 log = logging.getLogger(__name__)
 audit_log = logging.getLogger("ovauth.audit")
 
+STREAM_CHECK: Final = 15.0
+"""Seconds between two looks at the credential of an open stream."""
 MAX_BODY: Final = 4 * 1024 * 1024
 CREDENTIALS: Final = frozenset({b"authorization", b"x-api-key", b"proxy-authorization", b"cookie"})
 """What the MCP server never sees: our caller's secrets are not its business, and not its upstream's."""
@@ -47,10 +52,10 @@ WELL_KNOWN: Final = "/.well-known/oauth-protected-resource"
 
 
 class Gate:
-    """An ASGI application: the MCP server at the import path, for those who may enter. Raises Misconfigured."""
+    """An ASGI application: the MCP server, for those who may enter."""
 
-    def __init__(self, import_path: str) -> None:
-        self.server = loading.load(import_path)
+    def __init__(self, server: Loaded) -> None:
+        self.server = server
         self.glance = bearer.glance()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -64,7 +69,7 @@ class Gate:
         source: Provenance = scope.get("ovauth.provenance") or Provenance()
         source.route = loading.PATH
         try:
-            found = await self._looked_at(scope, source, started)
+            secret, found = await self._looked_at(scope, source, started)
             body = await read_body(scope, receive, MAX_BODY)
         except ClientGone:
             return
@@ -76,11 +81,13 @@ class Gate:
         entered = time.perf_counter()
         with calling(told), _as_the_package_says_it(found, scope) as user:
             inner = {**_inside(scope), "user": user}
-            try:
-                await self.server.app(inner, _replay(body, receive), answer)
-            except Exception as fault:
-                if not told.missed:
-                    log.exception("the MCP server raised %s", type(fault).__name__)
+            if scope["method"] != "GET":
+                await self._serve(inner, _replay(body, receive), answer)
+            else:
+                async with anyio.create_task_group() as group:
+                    group.start_soon(self._until_it_ends, secret, scope, group.cancel_scope)
+                    await self._serve(inner, _replay(body, receive), answer)
+                    group.cancel_scope.cancel()
         await answer.close()
         metrics.served(answer.status, time.perf_counter() - entered)
         if found.first_call:
@@ -88,11 +95,11 @@ class Gate:
         if found.first_use_of_key:
             await _first_use(found, source)
 
-    async def _looked_at(self, scope: Scope, source: Provenance, started: float) -> bearer.Identity:
+    async def _looked_at(self, scope: Scope, source: Provenance, started: float) -> tuple[str, bearer.Identity]:
         """As `_admit`, counted, and noted for the request's line in the log."""
         result = "ok"
         try:
-            found = await self._admit(scope)
+            secret, found = await self._admit(scope)
         except Refusal as refusal:
             result = refusal.code
             raise
@@ -100,10 +107,20 @@ class Gate:
             metrics.checked(result, time.perf_counter() - started)
         source.kind = Actor.CLIENT if found.from_oauth else Actor.API_KEY
         source.actor, source.client_id = f"{found.account_id}/{found.user_id}", found.client_id or ""
-        return found
+        return secret, found
 
-    async def _admit(self, scope: Scope) -> bearer.Identity:
-        """Who calls, if they may. Raises a Refusal."""
+    async def _serve(self, inner: Scope, receive: Receive, answer: "_Answer") -> None:
+        try:
+            await self.server.app(inner, receive, answer)
+        except asyncio.CancelledError:
+            answer.is_over = True
+            raise
+        except Exception as fault:
+            if not answer.call.missed:
+                log.exception("the MCP server raised %s", type(fault).__name__)
+
+    async def _admit(self, scope: Scope) -> tuple[str, bearer.Identity]:
+        """The credential of whoever calls, and who that is, if they may. Raises a Refusal."""
         if fault := scope.get("ovauth.fault"):
             raise fault
         secret = wire.bearer(_values(scope, b"authorization"), _values(scope, b"x-api-key"))
@@ -115,9 +132,8 @@ class Gate:
         if found.from_oauth and not set(found.scopes) & set(settings.OVAUTH.scope_names):
             raise InsufficientScope(settings.OVAUTH.default_scopes)
         if self.server.stateless and scope["method"] != "POST":
-            # There is nothing to stream and no session to end; an open stream would outlive its token.
-            raise NotAllowed
-        return found
+            raise NotAllowed  # there is nothing to stream and no session to end
+        return secret, found
 
     async def _identify(self, secret: str, scope: Scope) -> bearer.Identity:
         """At a glance, or else on a thread."""
@@ -131,6 +147,18 @@ class Gate:
             # Locked, full or gone: nobody's token is invalid because of that.
             log.error("the database did not answer: %s", fault)
             raise Unavailable(reason=f"database: {fault}") from fault
+
+    async def _until_it_ends(self, secret: str, scope: Scope, stream: anyio.CancelScope) -> None:
+        """An open stream does not outlive its credential, however that ends: the client comes again with another one."""
+        while True:
+            await anyio.sleep(STREAM_CHECK)
+            try:
+                await self._identify(secret, scope)
+            except InvalidToken:
+                stream.cancel()
+                return
+            except Unavailable:
+                continue  # nobody can tell just now
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Starts and stops the MCP server; one that knows no lifespan is answered for."""
@@ -268,6 +296,7 @@ class _Answer:
         self.begun = False
         self.replaced = False
         self.status = 500
+        self.is_over = False
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -281,9 +310,11 @@ class _Answer:
             await self.send(message)
 
     async def close(self) -> None:
-        """The server is done, whether it answered or not."""
+        """The server is done, whether it answered or not, or its time was over."""
         if not self.begun:
             await self._begin()
+        elif self.is_over:
+            await self.send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _begin(self) -> None:
         self.begun = True

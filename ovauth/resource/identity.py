@@ -7,7 +7,7 @@ mcp package carries it from the request into its own tasks. A leaf: server code 
 import functools
 import inspect
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -123,6 +123,11 @@ def is_left_open(function: object) -> bool:
 def required_by(function: object) -> tuple[str, ...]:
     """The scopes that a guarded function requires; none for any other."""
     return tuple(getattr(function, _SCOPES, ()))
+
+
+def miss(scopes: Iterable[str]) -> None:
+    """Notes that the call that is being answered needs these scopes: the gate answers 403 in place of the server."""
+    _current("nobody is calling").missed.update(scopes)
 
 
 @contextmanager

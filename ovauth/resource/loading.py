@@ -1,4 +1,4 @@
-"""From the import path of somebody's MCP server to an ASGI application that answers at `/mcp`."""
+"""From the import path of somebody's MCP server, or its URL, to an ASGI application that answers at `/mcp`."""
 
 import asyncio
 import importlib
@@ -16,9 +16,9 @@ from mcp.server.transport_security import TransportSecuritySettings
 from starlette.types import ASGIApp
 
 from ovauth import tools
-from ovauth.conf import Misconfigured
-from ovauth.resource import identity
-from ovauth.tools import Tool
+from ovauth.conf import Config, Misconfigured
+from ovauth.resource import identity, upstream
+from ovauth.resource.upstream import Upstream
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +38,25 @@ class Loaded:
 
     app: ASGIApp
     stateless: bool
+
+    @property
+    def needs_one_process(self) -> bool:
+        """Whether it may keep sessions in the process that serves it; an upstream keeps them itself."""
+        return not self.stateless and not isinstance(self.app, Upstream)
+
+
+def configured(config: Config) -> Loaded:
+    """The MCP server that is to be served. Raises Misconfigured as `load` does."""
+    if config.upstream_mcp_url is None:
+        return load(config.mcp_server)
+    app = Upstream(config)
+    tools.announce(app.name, None)
+    return Loaded(app, stateless=False)
+
+
+def described(config: Config) -> str:
+    """What is to be served, in a few words for the terminal. Raises Misconfigured as `load` does."""
+    return describe(config.mcp_server) if config.upstream_mcp_url is None else upstream.describe(config)
 
 
 def load(import_path: str) -> Loaded:
@@ -82,8 +101,7 @@ def describe(import_path: str) -> str:
     name, found = _name(import_path), tools.served()
     if found is None or found.tools is None:
         return name
-    count = len(found.tools)
-    return f"{name}, {count} tool{'' if count == 1 else 's'}"
+    return f"{name}, {tools.counted(found.tools)}"
 
 
 def _import(import_path: str) -> Any:
@@ -168,15 +186,8 @@ def _announce(import_path: str, found: list[Any] | None) -> None:
     """Tells the pages what is served, once its guards are in order."""
     if found is not None:
         _refuse_mistaken_guards(import_path, found)
-    tools.announce(_name(import_path), None if found is None else [_told(tool) for tool in found])
-
-
-def _told(tool: Any) -> Tool:
-    """One of the server's own objects, as pages know it. Without annotations a tool may change things: so says MCP."""
-    hints = tool.annotations
-    looks = hints is not None and (hints.read_only_hint is True or hints.destructive_hint is False)
-    title = tool.title or (hints.title if hints is not None else None) or ""
-    return Tool(str(tool.name), str(title), not looks, identity.required_by(getattr(tool, "fn", None)))
+    told = None if found is None else [tools.told(tool, identity.required_by(getattr(tool, "fn", None))) for tool in found]
+    tools.announce(_name(import_path), told)
 
 
 def _name(import_path: str) -> str:

@@ -184,6 +184,11 @@ def test_a_taken_port_is_named_with_another_one_before_anything_is_created(data_
             "OVAUTH_DEFAULT_SCOPES: “mcp notes” cannot be used: notes is no scope here",
         ),
         (
+            {"OVAUTH_UPSTREAM_MCP_URL": "http://127.0.0.1:9/mcp?key=the-password", "OVAUTH_MCP_SERVER": "notes:server"},
+            "unset it, or unset OVAUTH_MCP_SERVER, which names a server too",
+        ),
+        ({"OVAUTH_UPSTREAM_API_KEY": "the-password"}, "there is no upstream to send it to; set OVAUTH_UPSTREAM_MCP_URL"),
+        (
             {"OVAUTH_SCOPES": "notes = read your notes"},
             "requires the scope admin, which nobody can have. The scopes are notes;",
         ),

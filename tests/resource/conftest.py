@@ -15,6 +15,7 @@ from mcp_types import CLIENT_CAPABILITIES_META_KEY, CLIENT_INFO_META_KEY, PROTOC
 from starlette.types import ASGIApp
 
 from ovauth import threads
+from ovauth.resource import loading
 from ovauth.resource.gate import Gate
 from ovauth.web.public_origin import PublicOrigin
 
@@ -113,7 +114,7 @@ def serve() -> Iterator[Serve]:
         portal = stack.enter_context(start_blocking_portal())
 
         def start(server: str = "official", *, client: tuple[str, int] = ("127.0.0.1", 50000)) -> Served:
-            gate = Gate(server if ":" in server else f"{SERVERS}:{server}")
+            gate = Gate(loading.load(server if ":" in server else f"{SERVERS}:{server}"))
             stack.enter_context(portal.wrap_async_context_manager(started(gate)))
             return Served(PublicOrigin(gate), portal, client)
 

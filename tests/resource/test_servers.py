@@ -118,7 +118,7 @@ def test_a_bare_application_may_answer_other_methods_and_paths(serve: Serve, ali
 
 def test_an_application_without_lifespan_is_started_and_stopped_for_it() -> None:
     async def life() -> list[str]:
-        async with started(Gate(f"{SERVERS}:bare")) as said:
+        async with started(Gate(loading.load(f"{SERVERS}:bare"))) as said:
             pass
         return said
 
@@ -128,7 +128,7 @@ def test_an_application_without_lifespan_is_started_and_stopped_for_it() -> None
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_lifespan_of_a_server_is_its_own(kind: str) -> None:
     async def life() -> list[str]:
-        async with started(Gate(f"{SERVERS}:{kind}")) as said:
+        async with started(Gate(loading.load(f"{SERVERS}:{kind}"))) as said:
             assert said == ["lifespan.startup.complete"]
         return said
 

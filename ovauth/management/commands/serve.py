@@ -63,7 +63,7 @@ class Command(OvauthCommand):
             with suppress(AttributeError):
                 stream.reconfigure(errors="replace")  # type: ignore[union-attr]
         config = settings.OVAUTH
-        serves = loading.describe(config.mcp_server)
+        serves = loading.described(config)
         listener = self._listen(host, port)
         logs.serve(config.log)
         here = _url(host, listener.getsockname()[1])
@@ -150,7 +150,7 @@ class Command(OvauthCommand):
 
     def _caution(self, host: str, workers: int) -> None:
         config = settings.OVAUTH
-        stateless = workers == 1 or loading.load(config.mcp_server).stateless
+        stateless = workers == 1 or not loading.configured(config).needs_one_process
         on_sqlite = connection.vendor == "sqlite"
         said = list(cautions(config, host=host, workers=workers, on_sqlite=on_sqlite, stateless=stateless))
         for sentence in said:
