@@ -88,13 +88,14 @@ def _line(kind: Kind) -> Line:
     before: list[Any] = [
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
-        structlog.processors.TimeStamper(fmt="iso", key="ts"),
+        # For people as the story has it: the day is today.
+        structlog.processors.TimeStamper(fmt="iso" if kind == "json" else "%H:%M:%S", utc=kind == "json", key="ts"),
     ]
     last: list[Any] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
     if kind == "json":
         last += [structlog.processors.format_exc_info, _in_order, structlog.processors.JSONRenderer(ensure_ascii=False)]
     else:
-        last += [_one_line, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), timestamp_key="ts")]
+        last += [_one_line, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), timestamp_key="ts", pad_event_to=0)]
     return Line(processors=last, foreign_pre_chain=before)
 
 
@@ -109,12 +110,15 @@ def _one_line(_logger: Any, _method: str, told: Any) -> Any:
     return told
 
 
-class AuditLines(logging.Handler):
-    """The audit trail as lines of the log."""
+def audited(told: dict[str, Any]) -> None:
+    """An audit event was committed: a line of the log, and for whoever listens to the trail (the story does).
 
-    def emit(self, record: logging.LogRecord) -> None:
-        if told := record.__dict__.get("audit"):
-            _say({"ts": _now(), "level": "info", "event": "audit", "audit": told["event"], **_rest(told)})
+    Not by a logging handler: a record costs as much again, and every token request tells one.
+    """
+    if _audits:
+        _say({"ts": _now(), "level": "info", "event": "audit", "audit": told["event"], **_rest(told)})
+    if _trail.handlers or _trail.propagate:
+        _trail.info(told["event"], extra={"audit": told})
 
 
 def _rest(told: dict[str, Any]) -> dict[str, Any]:
@@ -123,13 +127,15 @@ def _rest(told: dict[str, Any]) -> dict[str, Any]:
     )
 
 
+_trail: Final = logging.getLogger("ovauth.audit")
+_audits = False
 _requests: Callable[[Provenance, str, str, int, float], str] | None = None
 _render: Callable[[dict[str, Any]], str] = json.dumps
 
 
 def serve(setting: Literal["auto", "console", "json"] = "auto") -> None:
     """From now on, in this process, the log is what a server's should be. `auto`: JSON unless somebody looks at it."""
-    global _requests, _render
+    global _audits, _requests, _render
     looked_at = sys.stderr.isatty()
     kind: Kind = ("console" if looked_at else "json") if setting == "auto" else setting
     logging.setLogRecordFactory(RedactedRecord)
@@ -139,12 +145,10 @@ def serve(setting: Literal["auto", "console", "json"] = "auto") -> None:
     told_as_story = setting == "auto" and looked_at
     _requests = None if told_as_story else (_json_request if kind == "json" else _console_request)
     _render = _console if kind == "console" else json.dumps
-    trail = logging.getLogger("ovauth.audit")
-    trail.handlers = [handler for handler in trail.handlers if not isinstance(handler, Story | AuditLines)]
+    _audits = not told_as_story
+    _trail.handlers = [handler for handler in _trail.handlers if not isinstance(handler, Story)]
     if sys.stdout.isatty():
-        trail.addHandler(Story())
-    if not told_as_story:
-        trail.addHandler(AuditLines())
+        _trail.addHandler(Story())
 
 
 def answered(source: Provenance, method: str, route: str, status: int, seconds: float) -> None:

@@ -38,7 +38,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     # reader or two: a client that is described by a document is a client, a one-time password stands for a decision or a
     # sign-in, and a client that is blocked is not approved.
     "flows": (
-        {"models", "credentials", "rules", "errors", "roles", "provenance", "metrics", "sql", "statements"}
+        {"models", "credentials", "rules", "errors", "roles", "provenance", "metrics", "logs", "sql", "statements"}
         | {
             f"flows.{shared}"
             for shared in (

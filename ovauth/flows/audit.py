@@ -5,7 +5,6 @@ redirect's query.
 """
 
 import json
-import logging
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from functools import partial
@@ -14,13 +13,11 @@ from typing import Any, Final
 from django.db import transaction
 from django.db.models import Q
 
-from ovauth import metrics
+from ovauth import logs, metrics
 from ovauth.models import AuditEvent, Client, Grant, Member
 from ovauth.provenance import Actor, Provenance, current
 from ovauth.rules import browsers
 from ovauth.sql import Insert
-
-log = logging.getLogger("ovauth.audit")
 
 LINES_AT_ONCE = 1000
 _INSERT = Insert(AuditEvent)
@@ -192,7 +189,7 @@ def _tell(row: AuditEvent, client_name: str) -> None:
         "reason": row.reason,
         "detail": row.detail,
     }
-    log.info(row.event, extra={"audit": told})
+    logs.audited(told)
     metrics.happened(row.event, row.detail)
 
 

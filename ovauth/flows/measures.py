@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from ovauth.models import Client, Grant, Lease, PendingAuthorization
 
-EXACT: Final = 20_000
+EXACT: Final = 10_000
 RANGES: Final = 20
 CACHED: Final = 30
 """Seconds."""

@@ -21,7 +21,7 @@ from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.auth.provider import AccessToken
 from starlette.types import Message, Receive, Scope, Send
 
-from ovauth import bearer, metrics, threads, wire
+from ovauth import bearer, logs, metrics, threads, wire
 from ovauth.errors import (
     Forbidden,
     InsufficientScope,
@@ -41,7 +41,6 @@ from ovauth.resource.loading import Loaded
 from ovauth.rules import origin, redirect_uris, web_address
 
 log = logging.getLogger(__name__)
-audit_log = logging.getLogger("ovauth.audit")
 
 STREAM_CHECK: Final = 15.0
 """Seconds between two looks at the credential of an open stream."""
@@ -384,7 +383,7 @@ def _tell(found: bearer.Identity, body: bytes, started: float) -> None:
         "client_name": found.client_name or found.client_id,
         "detail": {"method": _method(body), "ms": round((time.perf_counter() - started) * 1000)},
     }
-    audit_log.info("connection.first_call", extra={"audit": told})
+    logs.audited(told)
 
 
 async def _first_use(found: bearer.Identity, source: Provenance) -> None:

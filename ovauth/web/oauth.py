@@ -8,7 +8,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from ninja import NinjaAPI
 
-from ovauth import wire
+from ovauth import provenance, wire
 from ovauth.errors import (
     Forbidden,
     InvalidClient,
@@ -235,6 +235,7 @@ def _authenticated(request: HttpRequest) -> tuple[Parameters, Any]:
         audiences=frozenset({issuer, f"{issuer}/token"}),
         ip=request.META.get("REMOTE_ADDR", ""),
     )
+    provenance.current().client_id = client.client_id
     return parameters, client
 
 

@@ -1,5 +1,6 @@
 """The four levels of the public origin, end to end: what a client is told, what a browser is sent, who is counted."""
 
+import re
 from collections.abc import Callable
 from ipaddress import ip_network
 from typing import Any
@@ -180,3 +181,12 @@ def test_below_a_path_browsers_may_still_read(site: Site, below: str, path: str)
     answer = site.ask("POST", path, headers={"Origin": "https://a.example"})
     assert answer.headers["access-control-allow-origin"] == "*"
     assert "access-control-allow-origin" not in site.get("/auth/authorize", headers={"Origin": "https://a.b"}).headers
+
+
+def test_a_request_id_is_taken_from_a_trusted_proxy_alone(site: Site) -> None:
+    sent = {"X-Request-Id": "chosen-outside"}
+    assert site.get("/health/live", peer="127.0.0.1", headers=sent).headers["x-request-id"] == "chosen-outside"
+    made = site.get("/health/live", peer="203.0.113.7", headers=sent).headers["x-request-id"]
+    assert re.fullmatch("[0-9a-f]{32}", made)
+    refused = site.get("/authorize", query={"client_id": "nobody"}, peer="203.0.113.7")
+    assert refused.headers["x-request-id"] in refused.text
