@@ -52,6 +52,13 @@ def serving(source: Provenance) -> Iterator[None]:
         _current.reset(token)
 
 
+def client(client_id: str) -> None:
+    """Notes which client proved itself; it acts for nobody yet. Nothing outside of a request."""
+    source = current()
+    if source is not NOWHERE:
+        source.client_id = client_id
+
+
 def recognised(kind: Actor, actor: str, client_id: str = "") -> None:
     """Notes who is behind the request that is being served; nothing outside of one."""
     source = current()

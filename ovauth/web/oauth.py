@@ -235,7 +235,7 @@ def _authenticated(request: HttpRequest) -> tuple[Parameters, Any]:
         audiences=frozenset({issuer, f"{issuer}/token"}),
         ip=request.META.get("REMOTE_ADDR", ""),
     )
-    provenance.current().client_id = client.client_id
+    provenance.client(client.client_id)
     return parameters, client
 
 

@@ -100,6 +100,7 @@ def test_the_log_is_json_with_a_line_for_each_request_and_neither_query_nor_cred
         line = next(line for line in watched.requests(route) if line["status"] == status)
         assert line.keys() == HTTP
         assert (line["ip"], line["level"]) == ("127.0.0.1", "info")
+    assert all(line["client_id"] for line in watched.requests("/token") if line["status"] == 200)
     called = next(line for line in watched.requests("/mcp") if line["status"] == 200)
     assert (called["account_id"], called["user_id"], bool(called["client_id"])) == ("default", "operator", True)
     said = watched.server.output().replace(watched.key, "")
