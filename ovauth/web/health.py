@@ -7,7 +7,6 @@ within a second all the same.
 import asyncio
 import json
 import logging
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Final
 
@@ -19,6 +18,7 @@ from ovauth.errors import NotAllowed, Refusal
 from ovauth.flows import readiness
 from ovauth.roles import Role
 from ovauth.rules import origin
+from ovauth.threads import Threads
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ READY: Final = "/health/ready"
 PATIENCE: Final = 1.0
 """Seconds in which the database has to answer."""
 
-thread = ThreadPoolExecutor(1, thread_name_prefix="ovauth-health")
+thread = Threads(1, "ovauth-health")
 Checks = dict[str, str]
 
 
@@ -56,7 +56,7 @@ class Health:
         """What `readiness` finds, within a second. One question is under way at a time, however many probes ask."""
         loop = asyncio.get_running_loop()
         if self._asking is None or self._asking.done() or self._asking.get_loop() is not loop:
-            self._asking = loop.run_in_executor(thread, readiness.checks)
+            self._asking = loop.create_task(thread.run(readiness.checks))
         try:
             return await asyncio.wait_for(asyncio.shield(self._asking), PATIENCE)
         except TimeoutError:
@@ -82,7 +82,7 @@ async def _may_see(scope: Scope, status: int) -> bool:
             return False
         resource = settings.OVAUTH.resources(scope["ovauth.issuer"])[0]
         asked = partial(bearer.identify, secret, resource=resource)
-        found = await asyncio.wait_for(asyncio.get_running_loop().run_in_executor(thread, asked), PATIENCE)
+        found = await asyncio.wait_for(thread.run(asked), PATIENCE)
     except (Refusal, TimeoutError):
         return False
     except Exception as fault:
