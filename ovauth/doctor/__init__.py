@@ -126,7 +126,7 @@ def _check(report: Report, name: str, check: passing.Check, tell: Callable[[Line
     if checked.finding is None:
         tell(Line(name, checked.said, _since(started), skipped=checked.skipped))
         return
-    report.add(checked.finding, report.walked if checked.whom is None else checked.whom)
+    report.add(checked.finding, [name for name in report.walked if checked.whom is None or name in checked.whom])
     tell(Line(name, "", _since(started), (checked.finding.fault.id,)))
 
 

@@ -157,5 +157,11 @@ CLIENTS: Final = (
     ),
 )
 
+DOCUMENT: Final = "https://claude.ai/oauth/claude-code-client-metadata"
+"""Where Claude Code is described (https://github.com/anthropics/claude-code/issues/44388), for servers that offer to read
+it. Claude on the web has its own at the same host (https://github.com/anthropics/claude-ai-mcp/issues/518)."""
+DOCUMENT_CALLBACK: Final = "http://localhost:54545/callback"
+BY_DOCUMENT: Final = ("Claude (web)", "Claude Code")
+
 EVERYBODY: Final = tuple(client.name for client in CLIENTS)
 HOSTED: Final = tuple(client.name for client in CLIENTS if client.hosted)

@@ -350,6 +350,12 @@ _CATALOGUE: Final = (
         "Nothing in front may rewrite it. If this is not ovauth, its maintainers have to mend it.",
     ),
     Fault(
+        "documents-not-read",
+        "The server offers to know clients by their documents, but not Claude by {url}: {status}.",
+        "Let the server reach claude.ai (DNS, and port 443 outwards), and admit it where OVAUTH_CIMD is a list of hosts.\n"
+        "Or OVAUTH_CIMD=off: then Claude registers instead.",
+    ),
+    Fault(
         "authorize-refused",
         "/authorize does not lead to the code page: {why}.",
         "Open the client's link in a browser: the page says what is wrong. The log of `serve` has its reference.",

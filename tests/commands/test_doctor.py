@@ -13,6 +13,7 @@ from ovauth.doctor.passing import STREAM_APART, STREAM_CHECK
 from ovauth.resource.stream_check import APART, PATH
 from tests.clients.recorded.recordings import RECORDINGS
 from tests.deploy.proxies import free_port
+from tests.doctor.conftest import NO_DOCUMENTS
 from tests.doctor.faulty import between
 from tests.serving import SECRET, Server, manage, running
 
@@ -33,7 +34,7 @@ RECORDED = {
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with running(data_dir=tmp_path_factory.mktemp("examined") / "data") as server:
+    with running(data_dir=tmp_path_factory.mktemp("examined") / "data", env=NO_DOCUMENTS) as server:
         yield server
 
 
@@ -64,6 +65,18 @@ def test_a_fault_has_its_sentence_those_who_fail_and_a_remedy(server: Server, tm
     parsed = json.loads(told.stdout)
     assert (parsed["ok"], parsed["clients"]["Codex"]) == (False, False)
     assert [fault["id"] for fault in parsed["faults"]] == ["issuer-differs"]
+
+
+def test_claude_whose_document_is_not_admitted_is_found_out(tmp_path: Path) -> None:
+    """Refused before anything is fetched, as by a machine that does not reach claude.ai."""
+    with running(data_dir=tmp_path / "data", env={"OVAUTH_CIMD": "vscode.dev"}) as server:
+        done = manage("doctor", "--url", server.url, data_dir=tmp_path / "laptop")
+    assert done.returncode == 1
+    assert "fault  documents       documents-not-read" in done.stdout
+    assert "\n  Fails    Claude Code\n" in done.stdout
+    assert done.stdout.endswith(
+        "These fail: Claude Code. These connect: Cursor, VS Code, Codex, MCP Inspector, mcp-remote.\n"
+    )
 
 
 def test_nobody_there_is_status_one_and_no_address_is_status_two(tmp_path: Path) -> None:

@@ -12,13 +12,15 @@ from tests.doctor import certificates
 from tests.doctor.certificates import Certificate
 from tests.serving import Server, running
 
+NO_DOCUMENTS = {"OVAUTH_CIMD": "off"}
+"""Or the server would ask claude.ai for the document of Claude."""
 PUBLIC = "203.0.113.7"
 """Where the name that is examined seems to lead. It is connected to on loopback."""
 
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with running(data_dir=tmp_path_factory.mktemp("examined") / "data") as server:
+    with running(data_dir=tmp_path_factory.mktemp("examined") / "data", env=NO_DOCUMENTS) as server:
         yield server
 
 

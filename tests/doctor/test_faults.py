@@ -1,6 +1,7 @@
 """Every fault that the doctor knows, made for real between it and a real server, and found."""
 
 import json
+import re
 import socket
 import ssl
 import threading
@@ -16,10 +17,11 @@ from typing import Any
 import pytest
 
 from ovauth.doctor import CLIENTS, FAULTS, asking, reaching
+from tests.commands import test_doctor
 from tests.deploy.proxies import free_port
 from tests.doctor import certificates
 from tests.doctor.certificates import Certificate
-from tests.doctor.conftest import Examination
+from tests.doctor.conftest import NO_DOCUMENTS, Examination
 from tests.doctor.faulty import Answer, Request, as_it_came, as_it_is, between, page
 from tests.serving import SECRET, Server, running
 
@@ -223,7 +225,7 @@ def test_an_issuer_with_a_path_is_walked_to_below_it(tmp_path: Path, cuts: bool)
     def cut(request: Request) -> Request:
         return replace(request, url=request.url.removeprefix("/auth")) if cuts else request
 
-    env = {"OVAUTH_ISSUER": f"http://127.0.0.1:{port}/auth"}
+    env = NO_DOCUMENTS | {"OVAUTH_ISSUER": f"http://127.0.0.1:{port}/auth"}
     with (
         running(data_dir=tmp_path / "data", env=env) as server,
         between(server.url, on_request=cut, name="127.0.0.1", port=port) as origin,
@@ -240,8 +242,8 @@ def registrations(server: Server) -> tuple[int, int]:
 
 def test_every_fault_has_a_test() -> None:
     """By its name, in one of these files."""
-    here = Path(__file__).parent
-    assert set(FAULTS) <= {word for file in here.glob("test_*.py") for word in file.read_text().split('"')}
+    files = [*Path(__file__).parent.glob("test_*.py"), Path(test_doctor.__file__)]
+    assert set(FAULTS) <= {word for file in files for word in re.split(r"[\" ]", file.read_text())}
 
 
 # ------------------------------------------------------------------ nobody there, or something else
@@ -340,7 +342,7 @@ def test_addresses_that_the_internet_does_not_reach(server: Server, monkeypatch:
 
 
 def test_registration_that_is_closed(tmp_path: Path) -> None:
-    with running(data_dir=tmp_path / "data", env={"OVAUTH_REGISTRATION": "token"}) as server:
+    with running(data_dir=tmp_path / "data", env=NO_DOCUMENTS | {"OVAUTH_REGISTRATION": "token"}) as server:
         examined = Examination(server.url)
         with_key = Examination(server.url, server.operator_api_key)
     assert examined.found == {"registration-closed"}
