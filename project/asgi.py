@@ -104,5 +104,5 @@ def _end_with_the_parent() -> None:
 
 _end_with_the_parent()
 threads.protocol.number = 1 if connection.vendor == "sqlite" else PROTOCOL_CONNECTIONS
-patience.give_up_on_a_frozen_database()
+patience.be_impatient()
 application = PublicOrigin(Watched(Root()))

@@ -101,10 +101,19 @@ def manage(
 
 
 @contextmanager
-def running(*, data_dir: Path, env: Mapping[str, str] | None = None, args: Sequence[str] = ()) -> Iterator[Server]:
-    """A server that answers at `url`; ended at the end, when its output must hold no traceback."""
+def running(
+    *,
+    data_dir: Path,
+    env: Mapping[str, str] | None = None,
+    args: Sequence[str] = (),
+    before: Sequence[str] = (),
+) -> Iterator[Server]:
+    """A server that answers at `url`; ended at the end, when its output must hold no traceback.
+
+    `before` stands before its command.
+    """
     process = subprocess.Popen(
-        [sys.executable, str(MANAGE), "serve", "--port", "0", *args],
+        [*before, sys.executable, str(MANAGE), "serve", "--port", "0", *args],
         cwd=data_dir.parent,
         env=environment(data_dir, env),
         stdin=subprocess.DEVNULL,

@@ -106,8 +106,8 @@ def refused(*, client_id: str | None, refusal: Refusal, ip: str, at_token: bool 
             )
     except TooManyRequests:
         pass  # the first ones say enough
-    except DatabaseError:
-        log.warning("that an app was refused could not be noted", exc_info=True)
+    except DatabaseError as error:
+        log.warning("that an app was refused could not be noted: %s", error)
 
 
 # ------------------------------------------------------------------ out of events

@@ -96,8 +96,8 @@ def tried_again(*, refresh_token: str) -> None:
         over = Grant.objects.filter(stale, pk=found.grant_id, revoked_at__isnull=False)
         if over.exists():  # reading first: a write would wait for its turn
             over.update(refused_at=now)
-    except DatabaseError:
-        log.warning("that an app tried again could not be noted", exc_info=True)
+    except DatabaseError as error:
+        log.warning("that an app tried again could not be noted: %s", error)
 
 
 def living(*, member_pk: int) -> list[Connection]:

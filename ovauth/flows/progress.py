@@ -83,8 +83,8 @@ def discovered(*, ip: str) -> None:
         waited_for = Tally.objects.filter(key=_key(ip), expires_at__gt=timezone.now(), count=0)
         if ip and waited_for.exists():  # reading first: a write would wait for its turn
             waited_for.update(count=1)
-    except DatabaseError:
-        log.warning("that the server was found could not be noted", exc_info=True)
+    except DatabaseError as error:
+        log.warning("that the server was found could not be noted: %s", error)
 
 
 def _key(ip: str) -> str:

@@ -395,8 +395,8 @@ async def _first_use(found: bearer.Identity, source: Provenance) -> None:
 
     try:
         await threads.protocol.run(tell)
-    except DatabaseFault:
-        log.warning("the first use of an API key could not be noted", exc_info=True)
+    except DatabaseFault as fault:
+        log.warning("the first use of an API key could not be noted: %s", fault)
 
 
 def _method(body: bytes) -> str:

@@ -9,6 +9,7 @@ import sys
 from typing import Any, Final
 
 from django.conf import settings
+from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import BadRequest, PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, JsonResponse
 from django.http.multipartparser import MultiPartParserError
@@ -136,6 +137,7 @@ def _as_refusal(fault: Exception) -> Refusal:
     if readiness.is_database_fault(fault):
         # Locked, full, read-only or gone: nobody's grant is invalid because of that.
         log.error("the database did not answer: %s", fault)
+        readiness.begin_anew()
         return Unavailable(reason=f"database: {fault}")
     return ServerFault(reason=repr(fault))
 
@@ -169,6 +171,9 @@ def _reference(request: HttpRequest) -> str:
 
 def page(request: HttpRequest, refusal: Refusal) -> HttpResponse:
     """A page that says what happened, whether anything was shared, and what to do now."""
+    if isinstance(refusal, Unavailable):
+        # Who is signed in is known to the database, which is what does not answer.
+        request.user = AnonymousUser()
     asked, registered = redirect_uris.parted(
         getattr(refusal, "asked", "")[:LONGEST_SHOWN], [uri[:LONGEST_SHOWN] for uri in getattr(refusal, "registered", ())]
     )

@@ -116,7 +116,12 @@ class Load:
             "code_challenge": CHALLENGE,
             "code_challenge_method": "S256",
         }
-        page = self._insist(http, 302, "GET", "/authorize", params=query).headers["location"]
+        page = CALLBACK
+        while page.startswith(CALLBACK):  # the client is told that it cannot be done now, and asks again
+            page = self._insist(http, 302, "GET", "/authorize", params=query).headers["location"]
+            assert not page.startswith(CALLBACK) or "error=temporarily_unavailable" in page, page
+            if self._stopped.is_set():
+                raise _Over
         pending = parse_qs(urlsplit(page).query)["pending"][0]
         key = {"X-Api-Key": self.api_key}
         decision = {"pending_id": pending, "decision": "approve"}

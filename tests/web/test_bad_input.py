@@ -7,11 +7,13 @@ import string
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from urllib.parse import quote, urlencode
 
 import pytest
 from django.db import connection
+from django.db.backends.signals import connection_created
 from hypothesis import HealthCheck, given
 from hypothesis import settings as effort
 from hypothesis import strategies as st
@@ -401,15 +403,22 @@ def locked() -> Iterator[None]:
 
 @contextmanager
 def read_only() -> Iterator[None]:
+    """Every connection, also one that is opened meanwhile."""
     sqlite = connection.vendor == "sqlite"
     switch = "PRAGMA query_only = {}" if sqlite else "SET default_transaction_read_only = {}"
-    with connection.cursor() as cursor:
-        cursor.execute(switch.format("on"))
+
+    def turn(state: str, **_: Any) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(switch.format(state))
+
+    turn_on = partial(turn, "on")
+    turn_on()
+    connection_created.connect(turn_on)
     try:
         yield
     finally:
-        with connection.cursor() as cursor:
-            cursor.execute(switch.format("off"))
+        connection_created.disconnect(turn_on)
+        turn("off")
 
 
 def assert_unavailable(answer: Answer, shape: str) -> None:

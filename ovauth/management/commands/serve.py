@@ -75,7 +75,9 @@ class Command(OvauthCommand):
         self._tell_where(config.public_base_url or config.issuer or _reachable(here), serves, first=first)
         self._caution(host, workers)
 
-        connection.close()  # this thread answers nobody; an idle connection to PostgreSQL is one too many
+        if connection.vendor == "postgresql":
+            connection.close()  # this thread answers nobody, so it would be one too many
+        # An open one to SQLite keeps the files beside the database, which on a full disk nobody could make anew to read.
         threading.Thread(target=self._announce, args=(here, listener), name="ready", daemon=True).start()
         with counting_together(workers):
             self._run(listener, workers)

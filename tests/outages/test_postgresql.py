@@ -1,0 +1,149 @@
+"""A PostgreSQL that is slow, silent, full of others or read-only: a clear 503 in time, and all recovers by itself."""
+
+import math
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import httpx2
+import psycopg
+import pytest
+
+from tests.databases import NotHere
+from tests.outages.endpoints import PATIENCE, asker
+from tests.outages.load import Load
+from tests.outages.postgresql import PostgreSQL, own_postgresql
+from tests.outages.slow import slow_way
+from tests.serving import running
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("outages")]
+
+MOST = 20
+"""`max_connections`, of which three are for superusers."""
+
+
+@pytest.fixture(scope="module")
+def postgresql() -> Iterator[PostgreSQL]:
+    try:
+        with own_postgresql(settings=(f"max_connections={MOST}",)) as server:
+            with psycopg.connect(server.url(), autocommit=True) as connection:
+                connection.execute("CREATE ROLE app LOGIN CREATEDB")
+            yield server
+    except NotHere as why:
+        pytest.skip(str(why))
+
+
+@pytest.fixture
+def url(postgresql: PostgreSQL, request: pytest.FixtureRequest) -> str:
+    """An empty database that belongs to a user without privileges."""
+    name = f"db{abs(hash(request.node.name))}"
+    with psycopg.connect(postgresql.url(), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} OWNER app")  # type: ignore[arg-type]
+    return postgresql.url(name=name).replace("//ovauth@", "//app@")
+
+
+def test_a_frozen_database_costs_nobody_more_than_the_bound(tmp_path: Path, postgresql: PostgreSQL, url: str) -> None:
+    with running(data_dir=tmp_path / "data", env={"DATABASE_URL": url}) as server:
+        someone = asker(server)
+        postgresql.freeze()
+        try:
+            longest = _asked_by_many(server.url, 16)
+            assert longest < 2 * PATIENCE
+            someone.assert_nobody_can_write()
+            someone.assert_alive()
+        finally:
+            postgresql.thaw()
+        someone.assert_all_is_well()
+
+
+def _asked_by_many(url: str, many: int) -> float:
+    """Everybody at once, more than there are threads; the seconds of whoever waited longest."""
+    took: list[float] = []
+
+    def ask() -> None:
+        began = time.monotonic()
+        answer = httpx2.post(f"{url}/register", json={"redirect_uris": ["http://127.0.0.1/cb"]}, timeout=120)
+        took.append(time.monotonic() - began)
+        assert answer.status_code == 503, answer.text
+        assert answer.headers["retry-after"]
+
+    threads = [threading.Thread(target=ask) for _ in range(many)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(took) == many
+    return max(took)
+
+
+def test_a_slow_way_makes_everything_slow_and_nothing_wrong(tmp_path: Path, postgresql: PostgreSQL, url: str) -> None:
+    with slow_way(postgresql.port) as way:
+        behind = url.replace(f":{postgresql.port}/", f":{way.port}/")
+        with running(data_dir=tmp_path / "data", env={"DATABASE_URL": behind}) as server:
+            with Load(server.url, server.operator_api_key) as load:
+                load.waits_for(2)
+                way.delay = 0.05
+                load.waits_for(2)
+                way.delay = 0
+            assert {status for _, status in load.statuses} <= {200, 201, 302}, load.statuses
+            someone = asker(server)
+            way.delay = math.inf
+            someone.assert_nobody_can_write()
+            someone.assert_alive()
+            way.delay = 0
+            someone.assert_all_is_well()
+
+
+def test_when_others_took_every_connection_those_who_have_one_go_on(
+    tmp_path: Path, postgresql: PostgreSQL, url: str
+) -> None:
+    with running(data_dir=tmp_path / "data", env={"DATABASE_URL": url}) as server:
+        someone = asker(server)
+        with ExitStack() as taken:
+            for _ in range(MOST):
+                try:
+                    taken.enter_context(psycopg.connect(url))
+                except psycopg.OperationalError:
+                    break
+            statuses = {httpx2.get(f"{server.url}/health/ready", timeout=30).status_code for _ in range(12)}
+            assert statuses <= {200, 503}
+            someone.assert_alive()
+        someone.assert_all_is_well()
+
+
+def test_a_database_that_takes_no_writes(tmp_path: Path, postgresql: PostgreSQL, url: str) -> None:
+    """As after a switch to a standby."""
+    with running(data_dir=tmp_path / "data", env={"DATABASE_URL": url}) as server:
+        someone = asker(server)
+
+        def switch(state: str) -> None:
+            with psycopg.connect(postgresql.url(), autocommit=True) as connection:
+                connection.execute(f"ALTER SYSTEM SET default_transaction_read_only = {state}")  # type: ignore[arg-type]
+                connection.execute("SELECT pg_reload_conf()")
+            time.sleep(0.5)
+
+        switch("on")
+        try:
+            someone.assert_nobody_can_write()
+            someone.assert_reading_goes_on()
+        finally:
+            with psycopg.connect(postgresql.url(), autocommit=True) as connection:
+                connection.execute("SET default_transaction_read_only = off")
+            switch("off")
+        someone.assert_all_is_well()
+
+
+def test_a_server_keeps_eight_connections_for_each_worker_and_no_more(
+    tmp_path: Path, postgresql: PostgreSQL, url: str
+) -> None:
+    """What docs/operating.md tells operators to reckon with."""
+    with running(data_dir=tmp_path / "data", env={"DATABASE_URL": url}) as server:
+        with Load(server.url, server.operator_api_key, people=12) as load:
+            load.waits_for(20)
+            with psycopg.connect(postgresql.url()) as connection:
+                found = connection.execute("SELECT count(*) FROM pg_stat_activity WHERE usename = 'app'").fetchone()
+        assert found is not None
+        assert found[0] <= 9
+        assert not load.surprises, load.surprises
