@@ -153,6 +153,8 @@ class Config(BaseSettings):
         json_schema_extra={"shown": "the first of `OVAUTH_SCOPES`"},
     )
 
+    notify_socket: str | None = Field(None, validation_alias="NOTIFY_SOCKET", exclude=True)
+    """Where systemd listens (sd_notify), if it started this."""
     api_key: SecretStr | None = Field(None, exclude=True)
     """Of the command `otp`: whose password it asks for."""
 

@@ -31,7 +31,7 @@ from ovauth import logs
 from ovauth.conf import VERSION, fingerprint, share_metrics
 from ovauth.flows import accounts, audit
 from ovauth.flows.accounts import NewMember
-from ovauth.management import preparation
+from ovauth.management import preparation, systemd
 from ovauth.management.cautions import cautions
 from ovauth.management.command import OvauthCommand, counted
 from ovauth.management.failure import Failed
@@ -174,6 +174,7 @@ class Command(OvauthCommand):
                 time.sleep(0.1)  # it refuses or fails: asked again, but not a thousand times a second
         self.stdout.write(self.style.SUCCESS(f"ovauth ready at {here}"))
         self.stdout.flush()
+        systemd.tell("READY=1")
 
     # -------------------------------------------------------------- while
 
@@ -245,6 +246,7 @@ class Supervisor(Multiprocess):
 
 def _say_stopping() -> None:
     """Not by `print`: a signal may come in the middle of one."""
+    systemd.tell("STOPPING=1")
     with suppress(OSError, ValueError):
         os.write(sys.stdout.fileno(), b"Stopping when what is in flight is answered. Ctrl-C again stops at once.\n")
 
