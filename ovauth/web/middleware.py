@@ -1,6 +1,9 @@
 """What every request to Django passes: its provenance, its headers, and the refusals that came before it."""
 
+import math
+import time
 from collections.abc import Callable
+from typing import Final
 
 from django.conf import settings
 from django.contrib.auth import logout
@@ -8,12 +11,15 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import translation
 
 from ovauth import wire
-from ovauth.errors import InvalidRequest, NotFound, Refusal
+from ovauth.errors import InvalidRequest, NotFound, Refusal, Unavailable
 from ovauth.flows import sign_in
 from ovauth.provenance import serving
 from ovauth.web import callers, faults, languages, watching
 
 Next = Callable[[HttpRequest], HttpResponse]
+
+QUEUE_PATIENCE: Final = 5
+"""Seconds that a request waits for a thread. While a database hangs everybody would else wait for all who came before."""
 
 OAUTH_ROUTES = (
     "/authorize",
@@ -60,6 +66,8 @@ def _before_everything(request: HttpRequest) -> Refusal | None:
     fault: Refusal | None = getattr(request, "scope", {}).get("ovauth.fault")
     if fault is not None:
         return fault
+    if time.monotonic() - getattr(request, "scope", {}).get("ovauth.received", math.inf) > QUEUE_PATIENCE:
+        return Unavailable(reason=f"waited more than {QUEUE_PATIENCE} s for a thread")
     if not settings.OVAUTH.enabled and request.path_info.startswith(OAUTH_ROUTES):
         return NotFound("OAuth is switched off here.")
     if wire.unspeakable(request.path_info):

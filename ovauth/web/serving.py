@@ -6,6 +6,7 @@ read first, within bounds, by the event loop: a slow client holds no thread.
 
 import io
 import logging
+import time
 from typing import Final
 
 from django.core import signals
@@ -31,7 +32,8 @@ Answer = tuple[int, list[tuple[bytes, bytes]], bytes]
 async def complete(scope: Scope, receive: Receive) -> tuple[Scope, bytes] | None:
     """The request with its whole body; a body that is refused is a fault of the scope. None when the client is gone."""
     try:
-        return scope, await read_body(scope, receive, MAX_BODY)
+        body = await read_body(scope, receive, MAX_BODY)
+        return {**scope, "ovauth.received": time.monotonic()}, body
     except Refusal as refusal:
         return {**scope, "ovauth.fault": refusal}, b""
     except ClientGone:

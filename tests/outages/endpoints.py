@@ -1,6 +1,7 @@
 """What each endpoint says while its database cannot do its work, and afterwards."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import httpx2
@@ -102,3 +103,17 @@ def asker(server: Server) -> Asker:
     held = load.connections[0]
     assert not held.revoked
     return Asker(server.url, server.operator_api_key, held)
+
+
+def longest_of_many(url: str, many: int) -> float:
+    """So many want to write at once, more than there are threads; the seconds of whoever waited longest for the 503."""
+
+    def ask(_: int) -> float:
+        began = time.monotonic()
+        answer = httpx2.post(f"{url}/register", json={"redirect_uris": [CALLBACK]}, timeout=120)
+        assert answer.status_code == 503, answer.text
+        assert answer.headers["retry-after"]
+        return time.monotonic() - began
+
+    with ThreadPoolExecutor(many) as askers:
+        return max(askers.map(ask, range(many)))
