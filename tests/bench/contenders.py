@@ -171,7 +171,16 @@ class Peer(Contender):
 
     @classmethod
     def install(cls) -> None:
-        """Once, by the registry's ordinary client. Raises NotHere."""
+        """By the registry's ordinary client, unless that was done before. Raises NotHere."""
+        home = cls.home()
+        if (home / "installed").exists():
+            return
+        home.mkdir(parents=True, exist_ok=True)
+        cls.fetch(home)
+        (home / "installed").touch()
+
+    @classmethod
+    def fetch(cls, home: Path) -> None:
         raise NotImplementedError
 
     def command(self) -> list[str]:
@@ -219,14 +228,12 @@ class Peer(Contender):
 @dataclass
 class PythonPeer(Peer):
     @classmethod
-    def install(cls) -> None:
-        home = cls.home()
+    def fetch(cls, home: Path) -> None:
         uv = shutil.which("uv")
         if uv is None:
             raise NotHere("uv is not here to install it")
         _run([uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(home)])
         _run([uv, "pip", "install", "--quiet", "--python", str(home / "bin" / "python"), *cls.packages])
-        (home / "installed").touch()
 
 
 @dataclass
@@ -283,15 +290,12 @@ class OidcProvider(Peer):
     does = frozenset(paths)
 
     @classmethod
-    def install(cls) -> None:
+    def fetch(cls, home: Path) -> None:
         npm = shutil.which("npm")
         if npm is None:
             raise NotHere("npm is not here to install it")
-        home = cls.home()
-        home.mkdir(parents=True, exist_ok=True)
         (home / "package.json").write_text('{"private": true}\n')
         _run([npm, "install", "--silent", "--no-audit", "--no-fund", *cls.packages], cwd=home)
-        (home / "installed").touch()
 
     def command(self) -> list[str]:
         return [shutil.which("node") or "node", str(SERVERS / "oidc_server.mjs"), str(self.port), str(self.home())]
