@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from tests.bench.claims import Claim
+from tests.bench.contenders import Ovauth
 from tests.bench.endurance import MIX, Endured
 from tests.bench.measure import Result
 
@@ -65,6 +66,24 @@ def loop(result: Result) -> str:
     return f"{longest:.1f} ms ({running:.1f} with a core)"
 
 
+def ratios(results: Sequence[Result]) -> Table | None:
+    """Everybody's processor time as a multiple of ovauth's; None where ovauth or all the others are missing."""
+    ours = {(result.endpoint, result.connections): result for result in results if _is_ours(result) and result.rounds}
+    others = [result for result in results if not _is_ours(result)]
+    if not ours or not others or len({result.contender for result in ours.values()}) > 1:
+        return None
+
+    def cell(result: Result) -> str:
+        own = ours.get((result.endpoint, result.connections))
+        return f"×{result.median('cpu_us') / own.median('cpu_us'):.2f}" if own else "–"
+
+    return by_endpoint([result for result in others if result.endpoint in {endpoint for endpoint, _ in ours}], cell)
+
+
+def _is_ours(result: Result) -> bool:
+    return result.contender.startswith(Ovauth.title)
+
+
 def section(title: str, results: Sequence[Result], about: str = "") -> str:
     parts = [f"## {title}", *([about] if about else [])]
     if not any(result.rounds for result in results):
@@ -72,6 +91,8 @@ def section(title: str, results: Sequence[Result], about: str = "") -> str:
     if any(figures.loop for result in results for figures in result.rounds):
         return "\n\n".join([*parts, "Longest time without a turn of the event loop:", markdown(by_endpoint(results, loop))])
     parts += ["Processor time of the server for one request, µs:", markdown(by_endpoint(results, cpu))]
+    if against := ratios(results):
+        parts += ["The others as multiples of ovauth (more than ×1: ovauth is cheaper):", markdown(against)]
     parts += ["Requests per second, p50 / p99 as the client sees them:", markdown(by_endpoint(results, latency))]
     parts += ["Memory of the largest process (RSS):", markdown(by_endpoint(results, memory))]
     return "\n\n".join(parts)
