@@ -317,6 +317,7 @@ class Ovauth(Contender):
     title = "ovauth"
     does = frozenset(ENDPOINTS)
     codes_per_second: ClassVar[int] = 4500
+    keeps_house: bool = False
     hand: "Stagehand | None" = None
 
     @property
@@ -336,6 +337,8 @@ class Ovauth(Contender):
         self.hand = Stagehand(env, folder)
         self.stack.callback(self.hand.stop)
         self.hand.do(rest=True)
+        if not self.keeps_house:
+            self.hand.do(idle=True)
         self.port = free_port()
         self.run(
             [sys.executable, str(MANAGE), *serve, str(self.port)],

@@ -62,7 +62,7 @@ class Mixed:
 
 
 def endure(requests: int, tell: Callable[[str], None], engine: str = "sqlite") -> Endured:
-    contender = Ovauth(engine=engine)
+    contender = Ovauth(engine=engine, keeps_house=True)
     sizes: list[tuple[int, float]] = []
     with tempfile.TemporaryDirectory(prefix="ovauth-bench-") as temporary:
         folder = Path(temporary)
