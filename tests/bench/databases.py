@@ -54,13 +54,14 @@ def filled(engine: str, size: Size, folder: Path) -> Iterator[dict[str, str]]:
 
 
 def make(engine: str, size: Size) -> None:
-    """Fills a large database, unless that was done before."""
+    """Fills a large database, unless that was done before; then it is brought to the newest schema."""
     mark = _mark(engine, size)
-    if mark.exists():
-        return
     with _kept(engine, size) as env:
-        _fill(env, size)
-    mark.touch()
+        if mark.exists():
+            _manage(env, "migrate", "--verbosity", "0")
+        else:
+            _fill(env, size)
+            mark.touch()
 
 
 def _mark(engine: str, size: Size) -> Path:

@@ -38,8 +38,9 @@ class Figures:
 
 @dataclass
 class Result:
-    """All windows of one contender at one endpoint with so many connections."""
+    """All windows of one contender at one endpoint with so many connections. `place` is its row in the tables."""
 
+    place: int
     contender: str
     engine: str
     workers: int
@@ -105,9 +106,9 @@ def perform(run: Run) -> list[Result]:
             for endpoint, connections in plan:
                 taking_part = {
                     id(contender): Result(
-                        contender.label, contender.engine, contender.workers, contender.rows, endpoint, connections
+                        place, contender.label, contender.engine, contender.workers, contender.rows, endpoint, connections
                     )
-                    for contender in there
+                    for place, contender in enumerate(there)
                     if endpoint in contender.does
                 }
                 for number in range(run.rounds + 1):

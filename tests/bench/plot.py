@@ -27,7 +27,7 @@ def costs(results: Sequence[Result], file: Path) -> None:
         axis.set_visible(False)
     for axis, endpoint in zip(axes.flat, endpoints, strict=False):
         axis.set_visible(True)
-        of_this = [result for result in measured if result.endpoint == endpoint][::-1]
+        of_this = sorted((r for r in measured if r.endpoint == endpoint), key=lambda r: -r.place)
         values = [result.median("cpu_us") for result in of_this]
         bars = axis.barh(range(len(of_this)), values, color=[_colour(result.contender) for result in of_this], height=0.7)
         axis.bar_label(bars, [f"{value:,.0f}" for value in values], padding=3, fontsize=8)

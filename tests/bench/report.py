@@ -28,12 +28,12 @@ def by_endpoint(results: Sequence[Result], cell: Callable[[Result], str]) -> Tab
     """A row for each contender (and number of connections, where there are several), a column for each endpoint."""
     endpoints = list(dict.fromkeys(result.endpoint for result in results))
     several = len({result.connections for result in results}) > 1
-    cells: dict[tuple[str, int], dict[str, str]] = {}
+    cells: dict[tuple[int, str, int], dict[str, str]] = {}
     for result in results:
-        row = cells.setdefault((result.contender, result.connections), {})
+        row = cells.setdefault((result.place, result.contender, result.connections), {})
         row[result.endpoint] = cell(result) if result.rounds else "failed"
     table = [["", *endpoints]]
-    for (contender, connections), row in cells.items():
+    for (_, contender, connections), row in sorted(cells.items()):
         title = f"{contender}, {_counted(connections)}" if several else contender
         table.append([title, *(row.get(endpoint, "–") for endpoint in endpoints)])
     return table
