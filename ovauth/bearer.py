@@ -21,7 +21,7 @@ from django.conf import settings
 from django.db import DatabaseError, connection
 from django.utils import timezone
 
-from ovauth import credentials, sql, statements
+from ovauth import credentials, statements
 from ovauth.credentials import Kind
 from ovauth.errors import InvalidToken
 from ovauth.roles import Role
@@ -105,7 +105,7 @@ class Glance:
             return None
         statement, parameters = _question(secret, resource, timezone.now())
         try:
-            row = self._opened().execute(statement.sqlite, sql.for_sqlite(parameters)).fetchone()
+            row = self._opened().execute(statement.sqlite, statement.for_sqlite(parameters)).fetchone()
         except sqlite3.Error:
             self.close()
             self._looks_again_at = started + LOOK_AWAY

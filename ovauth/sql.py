@@ -16,6 +16,8 @@ from django.db import DEFAULT_DB_ALIAS, InterfaceError, OperationalError, connec
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 _NAMED: Final = re.compile(r"(?<!:):([a-z_]+)")
+MOMENTS: Final = frozenset({"now", "stale", "until"})
+"""What a parameter that is a moment may be called, so that nobody has to look at every value."""
 
 Row = tuple[Any, ...]
 
@@ -37,6 +39,7 @@ class Statement:
     def __init__(self, text: str) -> None:
         self.sqlite = text
         self.postgresql = _NAMED.sub(r"%(\1)s", text)
+        self._moments = tuple(MOMENTS & set(_NAMED.findall(text)))
 
     def row(self, **parameters: Any) -> Row | None:
         """The first row, or None. Raises django.db.DatabaseError.
@@ -46,7 +49,7 @@ class Statement:
         """
         connection = _connection()
         try:
-            return self._execute(connection, parameters).fetchone()
+            return self._execute(connection, dict(parameters)).fetchone()
         except (InterfaceError, OperationalError):
             if connection.in_atomic_block:
                 raise
@@ -57,26 +60,16 @@ class Statement:
         """How many rows it changed. Raises django.db.DatabaseError."""
         return int(self._execute(_connection(), parameters).rowcount)
 
-    def run_returning(self, **parameters: Any) -> Any:
-        """The first value of what it returns. Raises django.db.DatabaseError."""
-        return self._execute(_connection(), parameters).fetchone()[0]
+    def for_sqlite(self, parameters: dict[str, Any]) -> dict[str, Any]:
+        """The parameters, which are changed: SQLite knows no moments, and Django stores them as text."""
+        for name in self._moments:
+            parameters[name] = _as_text(parameters[name])
+        return parameters
 
     def _execute(self, connection: BaseDatabaseWrapper, parameters: dict[str, Any]) -> Any:
-        if connection.connection is None:
-            connection.ensure_connection()
-        if connection.execute_wrappers or connection.force_debug_cursor:
-            cursor = connection.cursor()  # somebody listens to what Django asks: let them hear this too
-            cursor.execute(self.postgresql, for_sqlite(parameters) if connection.vendor == "sqlite" else parameters)
-            return cursor
-        try:
-            if connection.vendor == "sqlite":
-                return connection.connection.execute(self.sqlite, for_sqlite(parameters))
-            cursor = connection.connection.cursor()
-            cursor.execute(self.postgresql, parameters)
-            return cursor
-        except connection.Database.Error:  # type: ignore[attr-defined]
-            with connection.wrap_database_errors:
-                raise
+        if connection.vendor == "sqlite":
+            return execute(connection, self.sqlite, self.postgresql, self.for_sqlite(parameters))
+        return execute(connection, self.postgresql, self.postgresql, parameters)
 
 
 class Insert:
@@ -84,29 +77,50 @@ class Insert:
 
     def __init__(self, model: type[models.Model]) -> None:
         fields = [field for field in model._meta.concrete_fields if not field.primary_key]
-        self._defaults = {field.attname: field.get_default for field in fields}
-        self._in_json = frozenset(field.attname for field in fields if isinstance(field, models.JSONField))
+        self._defaults = [(field.attname, field.get_default) for field in fields]
+        self._in_json = [place for place, field in enumerate(fields) if isinstance(field, models.JSONField)]
+        self._moments = [place for place, field in enumerate(fields) if isinstance(field, models.DateTimeField)]
         columns = ", ".join(f'"{field.column}"' for field in fields)
-        values = ", ".join(f":{field.attname}" for field in fields)
-        self.statement = Statement(f'INSERT INTO "{model._meta.db_table}" ({columns}) VALUES ({values}) RETURNING id')
+        self._text = f'INSERT INTO "{model._meta.db_table}" ({columns}) VALUES ({{}}) RETURNING id'
+        self._sqlite = self._text.format(", ".join("?" for _ in fields))
+        self._postgresql = self._text.format(", ".join("%s" for _ in fields))
 
     def __call__(self, **values: Any) -> int:
         """The primary key of the new row. Raises django.db.DatabaseError, IntegrityError among them."""
-        for name, default in self._defaults.items():
-            if name not in values:
-                values[name] = default()
-        for name in self._in_json:
-            values[name] = json.dumps(values[name])
-        return int(self.statement.run_returning(**values))
+        row = [values[name] if name in values else default() for name, default in self._defaults]
+        for place in self._in_json:
+            row[place] = json.dumps(row[place])
+        connection = _connection()
+        text = self._postgresql
+        if connection.vendor == "sqlite":
+            text = self._sqlite
+            for place in self._moments:
+                if row[place] is not None:
+                    row[place] = _as_text(row[place])
+        return int(execute(connection, text, self._postgresql, row).fetchone()[0])
 
     def of(self, row: models.Model) -> int:
         """The same, of an instance that is not stored yet."""
-        return self(**{name: getattr(row, name) for name in self._defaults})
+        return self(**row.__dict__)
 
 
-def for_sqlite(parameters: dict[str, Any]) -> dict[str, Any]:
-    """SQLite knows no moments: they are stored as text, as Django writes it."""
-    return {name: _as_text(value) if isinstance(value, datetime) else value for name, value in parameters.items()}
+def execute(connection: BaseDatabaseWrapper, text: str, by_django: str, parameters: Any) -> Any:
+    """The cursor, executed. `by_django` is the text as Django's cursors want it. Raises django.db.DatabaseError."""
+    if connection.connection is None:
+        connection.ensure_connection()
+    if connection.execute_wrappers or connection.force_debug_cursor:
+        told = connection.cursor()  # somebody listens to what Django asks: let them hear this too
+        told.execute(by_django, parameters)
+        return told
+    try:
+        if connection.vendor == "sqlite":
+            return connection.connection.execute(text, parameters)
+        cursor = connection.connection.cursor()
+        cursor.execute(text, parameters)
+        return cursor
+    except connection.Database.Error:  # type: ignore[attr-defined]
+        with connection.wrap_database_errors:
+            raise
 
 
 @lru_cache(maxsize=64)

@@ -126,7 +126,8 @@ def _pairs(raw: bytes) -> list[tuple[str, str]]:
         raise InvalidRequest(
             f"The parameters cannot be read: send at most {MAX_PARAMETERS}, form-encoded in UTF-8."
         ) from None
-    if any(unspeakable(part) for pair in pairs for part in pair):
+    # Strict UTF-8 has no halves of surrogate pairs, so only a NUL is left to be looked for.
+    if ("%00" in text or "\0" in text) and any(unspeakable(part) for pair in pairs for part in pair):
         raise InvalidRequest("A parameter contains a NUL character.")
     return pairs
 

@@ -11,7 +11,7 @@ import json
 import logging
 import time
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 import anyio
 from django.conf import settings
@@ -78,15 +78,20 @@ class Gate:
         told = Call(identity.of(found))
         answer = _Answer(scope, send, told, found)
         entered = time.perf_counter()
-        with calling(told), _as_the_package_says_it(found, scope) as user:
-            inner = {**_inside(scope), "user": user}
-            if scope["method"] != "GET":
-                await self._serve(inner, _replay(body, receive), answer)
-            else:
-                async with anyio.create_task_group() as group:
-                    group.start_soon(self._until_it_ends, secret, scope, group.cancel_scope)
+        user = _as_the_package_says_it(found, scope)
+        token = auth_context_var.set(user)
+        try:
+            with calling(told):
+                inner = {**_inside(scope), "user": user}
+                if scope["method"] != "GET":
                     await self._serve(inner, _replay(body, receive), answer)
-                    group.cancel_scope.cancel()
+                else:
+                    async with anyio.create_task_group() as group:
+                        group.start_soon(self._until_it_ends, secret, scope, group.cancel_scope)
+                        await self._serve(inner, _replay(body, receive), answer)
+                        group.cancel_scope.cancel()
+        finally:
+            auth_context_var.reset(token)
         await answer.close()
         metrics.served(answer.status, time.perf_counter() - entered)
         if found.first_call:
@@ -238,13 +243,12 @@ def _inside(scope: Scope) -> Scope:
     }
 
 
-@contextlib.contextmanager
-def _as_the_package_says_it(found: bearer.Identity, scope: Scope) -> Any:
+def _as_the_package_says_it(found: bearer.Identity, scope: Scope) -> AuthenticatedUser:
     """The mcp package's own notion of the caller, for server code written to it (`get_access_token()`).
 
     Without the token itself: passing it on is what the MCP specification forbids.
     """
-    user = AuthenticatedUser(
+    return AuthenticatedUser(
         AccessToken(
             token="",
             client_id=found.client_id or "",
@@ -259,11 +263,6 @@ def _as_the_package_says_it(found: bearer.Identity, scope: Scope) -> Any:
             },
         )
     )
-    token = auth_context_var.set(user)
-    try:
-        yield user
-    finally:
-        auth_context_var.reset(token)
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

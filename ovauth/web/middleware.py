@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable
+from functools import cache
 from typing import Final
 
 from django.conf import settings
@@ -111,15 +112,23 @@ class PageHeaders:
 
     def __init__(self, get_response: Next) -> None:
         self.get_response = get_response
-        self.policy = "; ".join(f"{name} {' '.join(sources)}" for name, sources in settings.SECURE_CSP.items())
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         response = self.get_response(request)
-        response.headers.setdefault("Content-Security-Policy", self.policy)
-        response.headers.setdefault("Cross-Origin-Opener-Policy", "unsafe-none")
-        response.headers.setdefault("Referrer-Policy", settings.SECURE_REFERRER_POLICY)
-        response.headers.setdefault("X-Content-Type-Options", "nosniff")
-        response.headers.setdefault("X-Frame-Options", "DENY")
-        response.headers.setdefault("Permissions-Policy", "")
-        response.headers.setdefault("Cache-Control", "no-store")
+        for name, value in page_headers().items():
+            response.headers.setdefault(name, value)
         return response
+
+
+@cache
+def page_headers() -> dict[str, str]:
+    """What everything is answered with, unless it says otherwise itself."""
+    return {
+        "Content-Security-Policy": "; ".join(f"{name} {' '.join(at)}" for name, at in settings.SECURE_CSP.items()),
+        "Cross-Origin-Opener-Policy": "unsafe-none",
+        "Referrer-Policy": settings.SECURE_REFERRER_POLICY,
+        "X-Content-Type-Options": "nosniff",
+        "X-Frame-Options": "DENY",
+        "Permissions-Policy": "",
+        "Cache-Control": "no-store",
+    }

@@ -19,7 +19,7 @@ from starlette.types import Receive, Scope, Send
 from ovauth import threads
 from ovauth.flows import readiness
 from ovauth.web import faults, oauth
-from ovauth.web.middleware import PageHeaders, Requests
+from ovauth.web.middleware import Requests, page_headers
 from ovauth.web.serving import Answer, complete, last_net, readable, said, send_answer
 
 STATUS: Final = "/oauth/authorize/page/status"
@@ -35,7 +35,8 @@ class Protocol:
 
     def __init__(self) -> None:
         self._views: dict[str, Callable[..., HttpResponse]] = {}
-        self._respond = PageHeaders(Requests(self._view))
+        self._respond = Requests(self._view)
+        self._headers = [(name.lower().encode(), value.encode()) for name, value in page_headers().items()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if (whole := await complete(scope, receive)) is None:
@@ -46,7 +47,9 @@ class Protocol:
 
     def _answer(self, request: ASGIRequest) -> Answer:
         try:
-            return said(self._respond(request), str(request.method))
+            status, headers, content = said(self._respond(request), str(request.method))
+            named = {name for name, _ in headers}
+            return status, [*headers, *(header for header in self._headers if header[0] not in named)], content
         except Exception:
             return last_net()
         finally:

@@ -89,5 +89,6 @@ def test_a_writer_begins_once_and_commits_once(told: Any) -> None:
 def test_moments_are_written_as_django_writes_them() -> None:
     now = timezone.now()
     for moment in (now, now.replace(microsecond=0)):
-        assert sql.for_sqlite({"now": moment}) == {"now": connection.ops.adapt_datetimefield_value(moment)}
-        assert sql.moment(sql.for_sqlite({"now": moment})["now"]) == moment
+        stored = sql.Statement("SELECT :now").for_sqlite({"now": moment})["now"]
+        assert stored == connection.ops.adapt_datetimefield_value(moment)
+        assert sql.moment(stored) == moment
