@@ -20,6 +20,7 @@ from ovauth.rules import browsers
 from ovauth.sql import Insert
 
 LINES_AT_ONCE = 1000
+_TOLD = ("event", "actor", "account", "client_id", "ip", "request_id", "reason", "detail")
 _INSERT = Insert(AuditEvent)
 EXPORTED = tuple(field.attname for field in AuditEvent._meta.fields)
 LONGEST_REASON: Final = 200
@@ -108,29 +109,29 @@ def record(
     The log line follows the commit: what was rolled back did not happen.
     """
     source = current()
-    row = _row(event, now, source, by, member, client, grant, credential, reason, detail)
-    _INSERT.of(row)
+    columns = _columns(event, now, source, by, member, client, grant, credential, reason, detail)
+    _INSERT(**columns)
     named = str(client) if client else ""
-    transaction.on_commit(partial(_tell, row, named))
+    transaction.on_commit(partial(_tell, columns, named))
 
 
 def record_all(event: str, happened: Iterable[tuple[Client, dict[str, Any]]], *, now: datetime) -> None:
     """Notes the same event for each client, with its detail, in one statement: what the house itself does in batches."""
     source = current()
     told = [
-        (_row(event, now, source, Actor.SYSTEM, None, client, None, None, "", detail), str(client))
+        (_columns(event, now, source, Actor.SYSTEM, None, client, None, None, "", detail), str(client))
         for client, detail in happened
     ]
-    AuditEvent.objects.bulk_create([row for row, _ in told])
+    AuditEvent.objects.bulk_create([AuditEvent(**columns) for columns, _ in told])
 
     def tell() -> None:
-        for row, named in told:
-            _tell(row, named)
+        for columns, named in told:
+            _tell(columns, named)
 
     transaction.on_commit(tell)
 
 
-def _row(
+def _columns(
     event: str,
     now: datetime,
     source: Provenance,
@@ -141,26 +142,26 @@ def _row(
     credential: bytes | memoryview | None,
     reason: str,
     detail: dict[str, Any],
-) -> AuditEvent:
+) -> dict[str, Any]:
     kind, actor = _actor(source, by, member, client)
     if member is not None and actor != member.sign_in_name:
         detail = {"user": member.sign_in_name, **detail}
-    return AuditEvent(
-        at=now,
-        event=event,
-        actor_kind=kind,
-        actor=actor,
-        account=member.account.name if member else "",
-        client_id=client.client_id if client else "",
-        grant_id=grant.pk if grant else None,
-        ip=source.ip,
-        browser=browsers.family(source.user_agent),
-        outcome="failure" if event in FAILURES else "success",
-        reason=reason[:LONGEST_REASON],
-        request_id=source.request_id,
-        credential=bytes(credential[:4]).hex() if credential else "",
-        detail=detail,
-    )
+    return {
+        "at": now,
+        "event": event,
+        "actor_kind": kind,
+        "actor": actor,
+        "account": member.account.name if member else "",
+        "client_id": client.client_id if client else "",
+        "grant_id": grant.pk if grant else None,
+        "ip": source.ip,
+        "browser": browsers.family(source.user_agent),
+        "outcome": "failure" if event in FAILURES else "success",
+        "reason": reason[:LONGEST_REASON],
+        "request_id": source.request_id,
+        "credential": bytes(credential[:4]).hex() if credential else "",
+        "detail": detail,
+    }
 
 
 def _actor(source: Provenance, by: Actor | None, member: Member | None, client: Client | None) -> tuple[str, str]:
@@ -177,20 +178,9 @@ def _actor(source: Provenance, by: Actor | None, member: Member | None, client: 
     return Actor.BROWSER if source.request_id else Actor.SYSTEM, ""
 
 
-def _tell(row: AuditEvent, client_name: str) -> None:
-    told = {
-        "event": row.event,
-        "actor": row.actor,
-        "account": row.account,
-        "client_id": row.client_id,
-        "client_name": client_name,
-        "ip": row.ip,
-        "request_id": row.request_id,
-        "reason": row.reason,
-        "detail": row.detail,
-    }
-    logs.audited(told)
-    metrics.happened(row.event, row.detail)
+def _tell(columns: dict[str, Any], client_name: str) -> None:
+    logs.audited({name: columns[name] for name in _TOLD} | {"client_name": client_name})
+    metrics.happened(columns["event"], columns["detail"])
 
 
 def lines(*, since: datetime | None = None, until: datetime | None = None) -> Iterator[str]:

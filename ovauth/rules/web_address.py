@@ -7,6 +7,7 @@ programs could understand differently.
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 
 LONGEST = 2000
@@ -67,6 +68,7 @@ def why_not_characters(uri: str) -> str | None:
     return None
 
 
+@lru_cache(1000)
 def read(url: str) -> WebAddress:
     """An absolute http(s) URL in, its parts out. Raises ValueError with a phrase fit for an answer."""
     if fault := why_not_characters(url):
