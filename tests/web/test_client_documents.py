@@ -11,12 +11,13 @@ from urllib.parse import parse_qs, urlsplit
 
 import jwt
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec
-from jwt.algorithms import ECAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
 from ovauth import fetching
 from ovauth.conf import Config
 from ovauth.models import Client, ClientOrigin, Grant
+from tests.clients.recorded.documents import DOCUMENTS
 from tests.conftest import CHALLENGE, ISSUER, VERIFIER, Person, works
 from tests.fetching.https import HOST, Authority, HttpsServer, Resolver, authority, reply, resolver, server, trusted
 from tests.web.asking import Answer, Site
@@ -78,8 +79,8 @@ def authorize(site: Site, app: ClientSite, **changes: str) -> Answer:
     return site.get("/authorize", query=query)
 
 
-def code(site: Site, app: ClientSite, person: Person) -> str:
-    begun = authorize(site, app)
+def code(site: Site, app: ClientSite, person: Person, **changes: str) -> str:
+    begun = authorize(site, app, **changes)
     assert begun.status == 302, begun
     pending_id = parse_qs(urlsplit(begun.headers["location"]).query)["pending"][0]
     cookie = "; ".join(f"{name}={value}" for name, value in begun.cookies.items())
@@ -97,6 +98,10 @@ def redeem(site: Site, app: ClientSite, granted: str, **fields: str) -> Answer:
 
 
 def assertion(app: ClientSite, *, key: Any = KEY) -> dict[str, str]:
+    return signed(app, key, algorithm="ES256", kid="one")
+
+
+def signed(app: ClientSite, key: Any, *, algorithm: str, kid: str) -> dict[str, str]:
     claims = {
         "iss": app.client_id,
         "sub": app.client_id,
@@ -104,7 +109,7 @@ def assertion(app: ClientSite, *, key: Any = KEY) -> dict[str, str]:
         "exp": int(time.time()) + 60,
         "jti": str(time.monotonic_ns()),
     }
-    return {"client_assertion_type": TYPE, "client_assertion": jwt.encode(claims, key, "ES256", {"kid": "one"})}
+    return {"client_assertion_type": TYPE, "client_assertion": jwt.encode(claims, key, algorithm, {"kid": kid})}
 
 
 def test_a_public_client_connects_without_registering(site: Site, app: ClientSite, bob: Person) -> None:
@@ -134,6 +139,35 @@ def test_a_client_with_a_key_has_to_use_it(site: Site, app: ClientSite, bob: Per
     answer = redeem(site, app, granted, **assertion(app))
     assert answer.status == 200, answer
     assert works(answer.json()["access_token"])
+
+
+RSA_KEY = rsa.generate_private_key(65537, 2048)
+
+
+@pytest.mark.parametrize("name", sorted(DOCUMENTS))
+def test_a_recorded_client_connects_by_its_document_and_stays_connected(
+    site: Site, app: ClientSite, bob: Person, name: str
+) -> None:
+    """What each says and sends, and from where that is known, stands in `tests.clients.recorded.documents`."""
+    recorded = DOCUMENTS[name]
+    keys = {"keys": [json.loads(RSAAlgorithm.to_jwk(RSA_KEY.public_key())) | {"kid": "cimd", "use": "sig"}]}
+    app.files["/keys.json"] = keys
+    said = json.loads(json.dumps(recorded.says).replace("{keys}", app.keys_url))
+    app.files["/client.json"] = {"client_id": app.client_id, **said}
+    app.callback = recorded.redirect_uri
+
+    def proof() -> dict[str, str]:
+        return signed(app, RSA_KEY, algorithm="RS256", kid="cimd") if recorded.signs else {}
+
+    first = redeem(site, app, code(site, app, bob, **recorded.authorize), **proof())
+    assert first.status == 200, first
+    assert first.json()["scope"] == "mcp"
+    again = {"grant_type": "refresh_token", "refresh_token": first.json()["refresh_token"], "client_id": app.client_id}
+    second = site.post_form("/token", again | proof())
+    assert second.status == 200, second
+    assert works(second.json()["access_token"])
+    row = Client.objects.get()
+    assert (row.origin, row.name) == (ClientOrigin.DOCUMENT, recorded.says["client_name"])
 
 
 def test_another_redirect_uri_than_the_documents_is_a_page_and_no_redirect(site: Site, app: ClientSite) -> None:
