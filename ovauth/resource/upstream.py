@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 CONNECT_TIMEOUT: Final = 5.0
 ANSWER_TIMEOUT: Final = 300.0
 """Seconds until the upstream's answer begins: a tool may work that long before it says anything."""
-LISTING_TIMEOUT: Final = 5.0
+LISTING_TIMEOUT: Final = 10.0
 LIST_EVERY: Final = 300.0
 LIST_AGAIN: Final = 10.0
 """Seconds between two looks at the upstream's tools; while it does not answer, sooner."""

@@ -330,6 +330,9 @@ def test_the_terminal_and_the_review_name_its_tools(stateless: Server) -> None:
         "code_challenge": "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM",
         "code_challenge_method": "S256",
     }
-    page = browser.open(f"/authorize?{httpx2.QueryParams(asked)}").text
+    deadline = time.monotonic() + 30  # the process that answers asks for them once more, by itself
+    while "waits" not in (page := browser.open(f"/authorize?{httpx2.QueryParams(asked)}").text):
+        assert time.monotonic() < deadline, page
+        time.sleep(0.5)
     assert '<span class="mono">seen</span>' in page
     assert '<strong class="mono">waits</strong>' in page
