@@ -70,7 +70,14 @@ def collect(*, between: Callable[[], None] = _nothing) -> dict[str, int]:
     )
     kinds = {
         "access tokens": Kind(AccessToken.objects.filter(expires_at__lte=now), of_grants=True),
-        "refresh tokens": Kind(RefreshToken.objects.filter(expires_at__lte=now), of_grants=True),
+        # A successor stays as long as its predecessor may ask for it again, since a retry that finds none looks like a
+        # replay. It outlives it by itself, unless OVAUTH_REFRESH_TOKEN_TTL was lowered meanwhile.
+        "refresh tokens": Kind(
+            RefreshToken.objects.filter(
+                ~Exists(RefreshToken.objects.filter(successor=OuterRef("pk"), expires_at__gt=now)), expires_at__lte=now
+            ),
+            of_grants=True,
+        ),
         "authorization codes": Kind(AuthorizationCode.objects.filter(expires_at__lte=now), of_grants=True),
         "pending authorizations": Kind(
             PendingAuthorization.objects.filter(expires_at__lte=now),

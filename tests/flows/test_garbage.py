@@ -43,6 +43,22 @@ def test_a_spent_code_stays_until_it_expires_so_that_a_replay_is_no_typo(
     assert not works(pair.access_token)
 
 
+def test_a_retry_finds_its_successor_although_refresh_tokens_live_shorter_by_now(
+    bob: Person, client_app: Client, clock: Clock, configure: Callable[..., object]
+) -> None:
+    """Its answer was lost, the operator lowered the life of refresh tokens: that is no replay, and ends nothing."""
+    first = connected(client_app, bob.by_key)
+    configure(refresh_token_ttl=DAY)
+    second = refresh_token.rotate(client=client_app, refresh_token=str(first.refresh_token), issuer=ISSUER)
+    clock(2 * DAY)
+    assert garbage.collect()["refresh tokens"] == 0
+    again = refresh_token.rotate(client=client_app, refresh_token=str(first.refresh_token), issuer=ISSUER)
+    assert again.refresh_token == second.refresh_token
+    assert works(again.access_token)
+    clock(29 * DAY)
+    assert garbage.collect()["refresh tokens"] == 2
+
+
 def test_a_used_refresh_token_stays_until_it_expires(bob: Person, client_app: Client, clock: Clock) -> None:
     first = connected(client_app, bob.by_key)
     second = refresh_token.rotate(client=client_app, refresh_token=str(first.refresh_token), issuer=ISSUER)
