@@ -121,4 +121,4 @@ def by_method(path: str = "") -> type:
     ways = {
         name: (words, lambda origin=origin: of_client(path, Q(origin=origin))) for name, (words, origin) in origins.items()
     }
-    return base.choices("method", _("client"), ways)
+    return base.choices("method", _("how it came"), ways)

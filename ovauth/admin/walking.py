@@ -18,7 +18,7 @@ STEP: Final = 20_000
 """So many rows are looked at in one query."""
 PATIENCE: Final = 0.12
 """So many seconds a page looks for rows, and a last step longer."""
-FEW: Final = 5_000
+FEW: Final = 20_000
 """So many rows an index may lead to, to be put in order here."""
 LARGEST_KEY: Final = 2**63 - 1
 INDEXED: Final = "ovauth.indexed"

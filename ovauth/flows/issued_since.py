@@ -5,7 +5,7 @@ token or code since. A connection that got nothing since then goes on. API keys 
 rotating them is how people get out of such a night. Whatever still waits for a decision has to be begun again.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from django.db import transaction
@@ -49,21 +49,21 @@ def count(*, since: datetime) -> Issued:
 def revoke(*, since: datetime, member: Member) -> Issued:
     """Ends it, in the name of `member`, and says how much it was. Raises InvalidRequest for a moment to come."""
     now = _now(since)
+    issued = _count(since, now)  # while nobody waits for it
     with transaction.atomic():
-        issued = _count(since, now)
         revocation.end_unfinished(now)
-        _connections(since).update(revoked_at=now, revoked_because="issued since a moment that an operator named")
+        ended = _connections(since).update(revoked_at=now, revoked_because="issued since a moment that an operator named")
         audit.record(
             "admin.action",
             now=now,
             member=member,
             action="revoke everything since",
             of=since.isoformat(),
-            grants=issued.connections,
+            grants=ended,
             access_tokens=issued.access_tokens,
             refresh_tokens=issued.refresh_tokens,
         )
-    return issued
+    return replace(issued, connections=ended)
 
 
 def _now(since: datetime) -> datetime:
