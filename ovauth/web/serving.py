@@ -4,15 +4,18 @@ Django's own ASGI handler makes a thread, and so a connection, for every request
 read first, within bounds, by the event loop: a slow client holds no thread.
 """
 
+import asyncio
 import io
 import logging
 import time
-from typing import Final
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
 
 from django.core import signals
 from django.core.handlers.asgi import ASGIRequest
 from django.core.handlers.base import BaseHandler
-from django.http.response import HttpResponseBase
+from django.http.response import FileResponse, HttpResponseBase, StreamingHttpResponse
 from django.urls import set_script_prefix
 from starlette.types import Receive, Scope, Send
 
@@ -27,6 +30,15 @@ MAX_BODY: Final = 128 * 1024
 
 Answer = tuple[int, list[tuple[bytes, bytes]], bytes]
 """Status, headers and content, ready to be sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """An answer that is as long as it gets: its parts are asked for one by one, when the client has taken the last."""
+
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    response: StreamingHttpResponse
 
 
 async def complete(scope: Scope, receive: Receive) -> tuple[Scope, bytes] | None:
@@ -54,21 +66,49 @@ class DjangoOnThreads(BaseHandler):
         self.load_middleware(is_async=False)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if (whole := await complete(scope, receive)) is not None:
-            await send_answer(send, await threads.pages.run(self._respond, *whole))
+        if (whole := await complete(scope, receive)) is None:
+            return
+        answer = await threads.pages.run(self._respond, *whole)
+        if isinstance(answer, Stream):
+            await send_stream(answer, receive, send)
+        else:
+            await send_answer(send, answer)
 
-    def _respond(self, scope: Scope, body: bytes) -> Answer:
+    def _respond(self, scope: Scope, body: bytes) -> Answer | Stream:
         set_script_prefix(scope.get("root_path", "") or "/")
         signals.request_started.send(sender=self.__class__, scope=scope)
         response: HttpResponseBase | None = None
         try:
             response = self.get_response(readable(scope, body))
+            # A file is short, and read from disk by whitenoise.
+            if isinstance(response, StreamingHttpResponse) and not isinstance(response, FileResponse):
+                streamed, response = response, None  # closed at its end, and not here
+                return Stream(streamed.status_code, _headers(streamed), streamed)
             return said(response, scope["method"])
         except Exception:
             return last_net()
         finally:
             if response is not None:
                 response.close()
+
+
+async def send_stream(stream: Stream, receive: Receive, send: Send) -> None:
+    """Part by part. A slow client holds no thread meanwhile, and one that went away ends it."""
+    await send({"type": "http.response.start", "status": stream.status, "headers": stream.headers})
+    gone = asyncio.ensure_future(_disconnected(receive))
+    parts: Iterator[Any] = iter(stream.response)
+    try:
+        while not gone.done() and (part := await threads.pages.run(next, parts, None)) is not None:
+            await send({"type": "http.response.body", "body": part, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+    finally:
+        gone.cancel()
+        await threads.pages.run(stream.response.close)
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 def last_net() -> Answer:
@@ -93,10 +133,10 @@ def said(response: HttpResponseBase, method: str) -> Answer:
     return response.status_code, _headers(response, content), b"" if method == "HEAD" else content
 
 
-def _headers(response: HttpResponseBase, content: bytes) -> list[tuple[bytes, bytes]]:
+def _headers(response: HttpResponseBase, content: bytes | None = None) -> list[tuple[bytes, bytes]]:
     headers = [(name.lower().encode("ascii"), value.encode("latin-1")) for name, value in response.items()]
     cookies = [(b"set-cookie", morsel.OutputString().encode("ascii")) for morsel in response.cookies.values()]
-    if "Content-Length" not in response and response.status_code not in (204, 304):
+    if content is not None and "Content-Length" not in response and response.status_code not in (204, 304):
         headers.append((b"content-length", str(len(content)).encode()))
     return headers + cookies
 

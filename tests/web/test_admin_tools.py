@@ -1,11 +1,16 @@
 """What operators do in the admin beside lists: find a credential, end everything since a moment, export audit events."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 from django.test import Client as Browser
 from django.urls import reverse
@@ -17,6 +22,7 @@ from ovauth.flows import clients, device_code, issued_since, limits, refresh_tok
 from ovauth.logs import SECRET
 from ovauth.models import AccessToken, AuditEvent, Client, Grant, PendingAuthorization, Tally
 from tests.conftest import CALLBACK, ISSUER, Person, approved, begun, connected, redeemed, registered, works
+from tests.serving import running
 from tests.web.test_admin import admin as admin  # the fixture
 from tests.web.test_admin import shown
 
@@ -289,3 +295,47 @@ def test_a_period_that_is_none_is_asked_again(admin: Browser) -> None:
     answer = admin.post("/admin/ovauth/auditevent/export/", {"since": "soon"})
     assert answer.status_code == 200
     assert "errorlist" in answer.content.decode()
+
+
+@pytest.mark.slow
+def test_an_export_of_many_events_keeps_the_memory_flat_and_lets_others_be_answered(tmp_path: Path) -> None:
+    """From a real server: the rows go out as they come, a slow reader holds nobody up, and one that leaves ends it."""
+    data_dir = tmp_path / "data"
+    with running(data_dir=data_dir) as server:
+        password = server.operator_password
+    events = 60_000
+    environment = {**os.environ, "OVAUTH_DATA_DIR": str(data_dir), "DJANGO_SETTINGS_MODULE": "project.settings"}
+    size = ("--access-tokens", "1", "--grants", "1", "--clients", "1", "--audit-events", str(events))
+    subprocess.run([sys.executable, "-m", "tests.bench.fill", *size], env=environment, check=True, capture_output=True)
+    with running(data_dir=data_dir) as server, httpx2.Client(base_url=server.url, timeout=60) as browser:
+        form = {"username": "operator", "password": password, "csrfmiddlewaretoken": token_of(browser, "/console/login")}
+        browser.post("/console/login", data=form, headers={"Origin": server.url})
+        before = resident(server.process.pid)
+        form = {"csrfmiddlewaretoken": token_of(browser, "/admin/ovauth/auditevent/export/")}
+        export = ("POST", "/admin/ovauth/auditevent/export/")
+        for _ in range(10):  # more than there are threads; each reads a little and goes
+            with browser.stream(*export, data=form, headers={"Origin": server.url}) as answer:
+                assert next(answer.iter_lines()).startswith('{"id": ')
+                assert httpx2.get(f"{server.url}/health/live").status_code == 200
+        with browser.stream(*export, data=form, headers={"Origin": server.url}) as answer:
+            assert "content-length" not in answer.headers
+            lines = 0
+            for line in answer.iter_lines():
+                lines += 1
+                assert line.startswith("{")
+                assert line.endswith("}")
+        assert lines > events
+        assert resident(server.process.pid) - before < 40
+
+
+def token_of(browser: Any, path: str) -> str:
+    found = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', browser.get(path).text)
+    assert found
+    return found[1]
+
+
+def resident(pid: int) -> float:
+    """The memory of that process, in MB."""
+    found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    assert found
+    return int(found[1]) / 1024
