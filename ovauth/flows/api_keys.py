@@ -28,5 +28,7 @@ def living(*, member_pk: int) -> list[ShownKey]:
 
 def used_first(*, key_pk: int) -> None:
     """Tells that this key was used for the first time: whoever recognised it saw that (`bearer.Identity`)."""
-    key = ApiKey.objects.select_related("member__account").get(pk=key_pk)
+    key = ApiKey.objects.select_related("member__account").filter(pk=key_pk).first()
+    if key is None:
+        return  # deleted meanwhile, with its user
     audit.record("api_key.used_first_time", now=timezone.now(), by=Actor.API_KEY, member=key.member, credential=key.digest)

@@ -13,6 +13,7 @@ from typing import Any
 import anyio
 import httpx2
 import pytest
+import yaml
 
 from ovauth import metrics
 from ovauth.management.commands import serve
@@ -172,10 +173,14 @@ def test_each_metric_is_told_of_and_no_other() -> None:
 
 @pytest.mark.parametrize("file", ["grafana.json", "alerts.yaml"])
 def test_each_metric_that_a_file_of_deployment_names_exists(file: str) -> None:
-    named = set(re.findall(r"ovauth_\w+", (DEPLOY / file).read_text()))
+    text = (DEPLOY / file).read_text()
+    named = set(re.findall(r"ovauth_\w+", text))
     exist: set[str] = set()
     for metric in metrics.METRICS:
         endings = ("_bucket", "_sum", "_count") if metric.kind == "histogram" else ("",)
         exist |= {metric.name + ending for ending in endings}
     assert named
     assert named <= exist
+    document = yaml.safe_load(text)  # of which JSON is a part
+    told = document["panels"] if "panels" in document else document["groups"][0]["rules"]
+    assert len(told) >= 5
