@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 STAMP_EVERY: Final = timedelta(seconds=statements.STAMP_EVERY)
 SLOW: Final = 0.050
-"""Seconds. A glance that took longer met a slow disk, and the event loop stood still meanwhile."""
+"""Seconds. Two glances in a row that took longer met a slow disk, and the event loop stood still meanwhile."""
 LOOK_AWAY: Final = 1.0
 """Seconds for which threads look in its place, then. On a disk that stays slow the loop so stands still once a second; on a
 machine that was merely busy it does not cost much."""
@@ -91,12 +91,13 @@ class Glance:
     """The same question, asked in the event loop, on a connection of its own that only reads. On SQLite alone.
 
     A glance answers, or says that somebody should look who may wait: a stamp is due, the database is locked or cannot be
-    read, or a glance was slow a moment ago.
+    read, or glances were slow a moment ago.
     """
 
     def __init__(self) -> None:
         self._connection: sqlite3.Connection | None = None
         self._looks_again_at = 0.0
+        self._was_slow = False
 
     def identify(self, secret: str, *, resource: str) -> Identity | None:
         """Who it is; None when a thread has to look. Raises InvalidToken."""
@@ -110,8 +111,12 @@ class Glance:
             self.close()
             self._looks_again_at = started + LOOK_AWAY
             return None
-        if time.monotonic() - started > SLOW:
+        if time.monotonic() - started <= SLOW:
+            self._was_slow = False
+        elif self._was_slow:
             self._looks_again_at = started + LOOK_AWAY
+        else:
+            self._was_slow = True  # once may be a busy machine that gave the processor to somebody else
         if row is None:
             raise InvalidToken
         return None if _is_stale(row) else _identity(row)
