@@ -4,8 +4,10 @@ Who loads the server (`ovauth.resource`) writes it, at the start of each process
 pages read it without asking anybody. Names are as the server has them: hostile text until they are cleaned.
 """
 
+import re
 from collections.abc import Iterable, Sized
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 
@@ -19,12 +21,21 @@ class Tool:
     scopes: tuple[str, ...] = ()
 
 
+class Oddity(StrEnum):
+    """What its operator would want to know of a server that is served all the same."""
+
+    NO_NAME = "no-name"
+    WANTS_A_KEY = "wants-a-key"
+    SILENT = "silent"
+
+
 @dataclass(frozen=True, slots=True)
 class Served:
-    """The MCP server by the name that its operator knows. `tools` is None when they cannot be told before it runs."""
+    """The MCP server by the name that its operator knows. `tools` is None when they cannot be told (yet)."""
 
     name: str
     tools: tuple[Tool, ...] | None
+    odd: frozenset[Oddity] = frozenset()
 
 
 def told(tool: Any, scopes: tuple[str, ...] = ()) -> Tool:
@@ -43,10 +54,20 @@ def counted(tools: Sized) -> str:
 _served: Served | None = None
 
 
-def announce(name: str, tools: Iterable[Tool] | None) -> None:
+def announce(name: str, tools: Iterable[Tool] | None, odd: Iterable[Oddity] = ()) -> None:
     """From now on this process serves that server, instead of what was announced before."""
     global _served  # noqa: PLW0603 one process, one server
-    _served = Served(name, None if tools is None else tuple(tools))
+    _served = Served(name, None if tools is None else tuple(tools), frozenset(odd))
+
+
+def oddities_of(name: str | None) -> frozenset[Oddity]:
+    """What is odd about a server that calls itself so: apps show people that name, and nobody gave it one."""
+    is_given = name is not None and name.strip() and not _MADE_UP.fullmatch(name)
+    return frozenset() if is_given else frozenset({Oddity.NO_NAME})
+
+
+_MADE_UP = re.compile(r"mcp-server|FastMCP(-[0-9a-f]{4})?")
+"""What the mcp package and fastmcp call a server that was made without a name."""
 
 
 def served() -> Served | None:

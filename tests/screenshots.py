@@ -21,6 +21,8 @@ SIZES = {"phone": (320, 640), "desk": (1280, 800)}
 COLOURS: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 PAINTED = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
 """The page knows of its new size: Approve is closed for a moment then."""
+SETTLED = "document.getAnimations().forEach(running => running.finish())"
+"""The admin lets colours fade into each other, whatever a person prefers: pictures show where they end."""
 LANGUAGES = {"en": "en-GB", "zh": "zh-CN"}
 
 
@@ -56,6 +58,7 @@ def take(page: Page, folder: Path, name: str) -> None:
             page.wait_for_selector("[data-guard]:enabled")
         for colours in COLOURS:
             page.emulate_media(color_scheme=colours, reduced_motion="reduce")
+            page.evaluate(SETTLED)
             page.screenshot(path=folder / f"{name}-{size}-{colours}.png")
         too_wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
         if too_wide > 0:

@@ -13,6 +13,7 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -28,7 +29,7 @@ from ovauth.conf import Config
 from ovauth.resource import identity
 from ovauth.resource.identity import Identity
 from ovauth.rules import upstream
-from ovauth.tools import Tool
+from ovauth.tools import Oddity, Tool
 
 log = logging.getLogger(__name__)
 
@@ -188,29 +189,45 @@ class Upstream:
         """Keeps what pages say of the tools up to date; what was known stays while the upstream is away."""
         known = None
         while True:
-            found = await list_tools(settings.OVAUTH)
-            known = found if found is not None else known
-            tools.announce(self.name, known)
-            await anyio.sleep(LIST_AGAIN if found is None else LIST_EVERY)
+            found = await look(settings.OVAUTH)
+            known = found.tools if found.tools is not None else known
+            tools.announce(self.name, known, found.odd)
+            await anyio.sleep(LIST_AGAIN if found.tools is None else LIST_EVERY)
 
 
 # ------------------------------------------------------------------ its tools
 
 
-async def list_tools(config: Config) -> list[Tool] | None:
-    """The upstream's tools, as the official client finds them; None when it does not tell."""
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a look at the upstream told: its tools, None when it does not tell them, and what is odd about it."""
+
+    tools: tuple[Tool, ...] | None
+    odd: frozenset[Oddity]
+
+
+async def look(config: Config) -> Found:
+    """The upstream as the official client finds it."""
     key = _key(config)
     headers = {key[0].decode(): key[1].decode()} if key else {}
+    statuses: set[int] = set()
+
+    async def note(response: httpx2.Response) -> None:
+        statuses.add(response.status_code)
+
     try:
         with anyio.fail_after(LISTING_TIMEOUT):
-            async with _client(headers=headers, timeout=httpx2.Timeout(LISTING_TIMEOUT)) as http:
+            timeout = httpx2.Timeout(LISTING_TIMEOUT)
+            async with _client(headers=headers, timeout=timeout, event_hooks={"response": [note]}) as http:
                 transport = streamable_http_client(config.upstream_mcp_url or "", http_client=http)
                 async with Client(transport) as client:
-                    return [found async for found in _each_tool(client)]
+                    listed = tuple([found async for found in _each_tool(client)])
+                    info = client.server_info
+                    return Found(listed, tools.oddities_of(info and info.name))
     except Exception as fault:
         # Whatever it is, in whatever groups: the upstream is asked again soon, and calls are passed on meanwhile.
         log.debug("the tools of the upstream cannot be listed", exc_info=fault)
-        return None
+        return Found(None, frozenset({Oddity.WANTS_A_KEY if 401 in statuses else Oddity.SILENT}))
 
 
 async def _each_tool(client: Client) -> AsyncIterator[Tool]:
@@ -227,7 +244,7 @@ async def _each_tool(client: Client) -> AsyncIterator[Tool]:
 def describe(config: Config) -> str:
     """The upstream in a few words for the terminal: `http://127.0.0.1:8000/mcp, 3 tools`."""
     name = upstream.shown(config.upstream_mcp_url or "")
-    found = anyio.run(list_tools, config)
+    found = anyio.run(look, config).tools
     if found is None:
         return f"{name}, which does not tell its tools yet"
     return f"{name}, {tools.counted(found)}"

@@ -129,7 +129,7 @@ def named_tools(held: Collection[str]) -> NamedTools | None:
 
 
 def served() -> dict[str, Any] | None:
-    """The MCP server by name, with its tools and their number; None for both when they cannot be told."""
+    """The MCP server by name, with its tools and their number, None for both when they cannot be told, and its oddities."""
     found = tools.served()
     if found is None:
         return None
@@ -137,6 +137,7 @@ def served() -> dict[str, Any] | None:
         "name": found.name,
         "count": None if found.tools is None else len(found.tools),
         "tools": named_tools(settings.OVAUTH.scope_names),
+        "odd": found.odd,
     }
 
 

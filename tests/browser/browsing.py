@@ -23,6 +23,7 @@ ARGUMENTS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    "--host-resolver-rules=MAP app.example 127.0.0.1",  # the hosted app of the tests, which is here
 ]
 
 
@@ -105,7 +106,7 @@ class Listener:
                     arrived.set()
                 if parts.path == "/hop":
                     self.send_response(307)
-                    self.send_header("Location", "hopping-app://callback")
+                    self.send_header("Location", "claude://callback")
                     self.send_header("Content-Length", "0")
                     self.end_headers()
                     return

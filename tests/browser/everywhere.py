@@ -152,7 +152,12 @@ class Site:
             "admin-members": at("/admin/ovauth/member/"),
             "admin-member": lambda page: self._first_row(page, "member"),
             "admin-audit": at("/admin/ovauth/auditevent/"),
+            "admin-audit-event": lambda page: self._first_row(page, "auditevent"),
             "admin-confirm": self._admin_confirm,
+            "admin-find": at("/admin/find/"),
+            "admin-found": self._admin_found,
+            "admin-revoke-since": at("/admin/revoke-since/"),
+            "admin-export": at("/admin/ovauth/auditevent/export/"),
         }
 
     def _of_alice(self) -> dict[str, Bring]:
@@ -373,6 +378,14 @@ class Site:
         page.select_option("[name=action]", index=1)
         page.click("#changelist-form [name=index]")
         page.wait_for_selector("[name=confirmed], .messagelist", state="attached")
+
+    def _admin_found(self, page: Page) -> None:
+        """An access token that somebody found in a log."""
+        token = self.connect(self.cursor, self.keys["alice"])
+        page.goto(f"{self.origin}/admin/find/")
+        page.fill("#content [name=credential]", token)
+        page.click("#content form [type=submit]")
+        page.wait_for_selector(".ov-facts")
 
     # -------------------------------------------------------------- apps
 

@@ -6,6 +6,7 @@ browser, a click that comes too early. And on no page does the browser complain 
 
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx2
@@ -22,6 +23,7 @@ from tests.browser.browsing import (
     parameters,
     sign_in,
 )
+from tests.fetching.https import Authority, HttpsServer, reply
 from tests.serving import Server, running
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ pytestmark = [
 ]
 
 HTTPS_CALLBACK = "https://app.example/callback"
+HTTPS_HOST = "app.example"
 TOO_SMALL = """[...document.querySelectorAll("button, summary, .button, input:not([type=hidden], [type=checkbox])")]
   .filter(e => e.checkVisibility() && e.getBoundingClientRect().height < 44).map(e => e.outerHTML)"""
 
@@ -54,6 +57,13 @@ def browser() -> "Iterator[Browser]":
 def listener() -> Iterator[Listener]:
     with Listener() as listener:
         yield listener
+
+
+@pytest.fixture
+def https_app(tmp_path: Path) -> Iterator[HttpsServer]:
+    """The web server of a hosted app, with a certificate of its own CA: Chromium is told where that host is."""
+    with HttpsServer(Authority(tmp_path).context(HTTPS_HOST)) as running_app:
+        yield running_app
 
 
 @pytest.fixture
@@ -115,28 +125,63 @@ def test_approve_here_goes_on_to_another_origin_though_forms_may_not(
     assert app.redeems(listener.received[0]["code"])
 
 
-def test_approve_goes_on_to_an_https_app(server: Server, open_context: Any, session: Any) -> None:
-    app = App(server.url, "Some app", HTTPS_CALLBACK)
-    context = open_context(storage_state=session)
-    context.route("https://app.example/**", lambda route: route.fulfill(body="<h1>Back</h1>", content_type="text/html"))
-    page = context.new_page()
+@pytest.mark.parametrize("scripts", [True, False], ids=["with-javascript", "without"])
+def test_approve_goes_on_to_an_https_app(
+    server: Server, open_context: Any, session: Any, https_app: HttpsServer, scripts: bool
+) -> None:
+    https_app.answer = reply(b"<!doctype html><title>app</title><h1>Back in the app</h1>", content_type="text/html")
+    app = App(server.url, "Some app", https_app.url("/callback", HTTPS_HOST))
+    page = open_context(storage_state=session, ignore_https_errors=True, java_script_enabled=scripts).new_page()
     page.goto(app.url())
     page.click("[value=approve]")
-    page.wait_for_url("https://app.example/**")
+    page.wait_for_url(f"{app.redirect_uri}?**")
+    assert page.inner_text("h1") == "Back in the app"
+    asked = https_app.requests[0].decode()
+    assert "referer:" not in asked.lower()
+    sent = parameters(asked.split()[1])
+    assert (sent["state"], sent["iss"]) == ("the-state", server.url)
+    assert app.redeems(sent["code"])
+
+
+def test_the_waiting_page_goes_on_to_an_https_app_by_itself(
+    server: Server, open_context: Any, https_app: HttpsServer
+) -> None:
+    https_app.answer = reply(b"<!doctype html><title>app</title><h1>Back in the app</h1>", content_type="text/html")
+    app = App(server.url, "Some app", https_app.url("/callback", HTTPS_HOST))
+    page = open_context(ignore_https_errors=True).new_page()
+    page.goto(app.url())
+    decide(server, page, "approve")
+    page.wait_for_url(f"{app.redirect_uri}?**")
     assert app.redeems(parameters(page.url)["code"])
 
 
+@pytest.mark.parametrize("scripts", [True, False], ids=["with-javascript", "without"])
+@pytest.mark.parametrize("secure", [True, False], ids=["https", "loopback"])
 def test_a_callback_that_hops_to_its_own_scheme_is_reached(
-    server: Server, open_context: Any, session: Any, listener: Listener
+    server: Server, open_context: Any, session: Any, listener: Listener, https_app: HttpsServer, secure: bool, scripts: bool
 ) -> None:
     """What claude.ai does: its callback answers 307 to claude://, which a policy for forms would stop as well."""
-    app = App(server.url, "Hopping app", f"{listener.origin}/hop")
-    page = open_context(storage_state=session).new_page()
+    https_app.answer = reply(b"", status="307 Temporary Redirect", headers=("Location: claude://callback",))
+    app = App(server.url, "Hopping app", https_app.url("/hop", HTTPS_HOST) if secure else f"{listener.origin}/hop")
+    page = open_context(storage_state=session, ignore_https_errors=True, java_script_enabled=scripts).new_page()
+    opened: list[str] = []
+    page.on("requestfailed", lambda request: opened.append(request.url))
     page.goto(app.url())
     page.click("[value=approve]")
     page.wait_for_selector("[data-hand-over]")
-    assert listener.arrived.wait(10)
-    assert app.redeems(listener.received[0]["code"])
+    until(lambda: any(url.startswith("claude://") for url in opened), page)
+    code = parameters(https_app.requests[0].decode().split()[1])["code"] if secure else listener.received[0]["code"]
+    assert app.redeems(code)
+    assert page.is_visible("[data-hand-over]")  # the scheme was for the operating system: the page and its link remain
+
+
+def until(done: Callable[[], bool], page: "Page") -> None:
+    """While the browser goes on."""
+    for _ in range(100):
+        if done():
+            return
+        page.wait_for_timeout(100)
+    raise AssertionError("waited for 10 s")
 
 
 def test_an_apps_own_scheme_is_opened_and_a_link_remains(server: Server, open_context: Any) -> None:

@@ -11,6 +11,8 @@ import anyio
 import httpx2
 import pytest
 
+from ovauth.resource import upstream
+from ovauth.tools import Oddity
 from tests.journeys import lost_answers
 from tests.journeys.people import OfficialClient, Person
 from tests.journeys.test_step_up import signed_in
@@ -336,3 +338,20 @@ def test_the_terminal_and_the_review_name_its_tools(stateless: Server) -> None:
         time.sleep(0.5)
     assert '<span class="mono">seen</span>' in page
     assert '<strong class="mono">waits</strong>' in page
+
+
+@pytest.mark.parametrize(
+    ("kind", "count", "odd"),
+    [("stateless", 3, set()), ("unnamed", 0, {Oddity.NO_NAME}), ("locked", None, {Oddity.WANTS_A_KEY})],
+)
+def test_what_is_odd_about_an_upstream_is_seen(
+    tmp_path: Path, configure: Any, kind: str, count: int | None, odd: set[Oddity]
+) -> None:
+    with elsewhere(kind, tmp_path) as url:
+        found = anyio.run(upstream.look, configure(upstream_mcp_url=url))
+    assert (None if found.tools is None else len(found.tools), found.odd) == (count, odd)
+
+
+def test_an_upstream_that_does_not_answer_is_seen(configure: Any) -> None:
+    found = anyio.run(upstream.look, configure(upstream_mcp_url=f"http://127.0.0.1:{free_port()}/mcp"))
+    assert (found.tools, found.odd) == (None, {Oddity.SILENT})

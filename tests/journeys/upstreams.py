@@ -1,6 +1,6 @@
 """MCP servers as they run elsewhere, in a process of their own, each of another kind; what they saw they tell.
 
-python -m tests.journeys.upstreams stateless|stateful|odd PORT FOLDER
+python -m tests.journeys.upstreams stateless|stateful|unnamed|locked|odd PORT FOLDER
 """
 
 import json
@@ -91,9 +91,18 @@ def scope_headers(scope: Scope) -> list[list[str]]:
     return [[name.decode(), value.decode()] for name, value in scope["headers"]]
 
 
+async def locked(scope: Scope, receive: Receive, send: Send) -> None:
+    """A server that has a login of its own."""
+    if scope["type"] == "http":
+        await send({"type": "http.response.start", "status": 401, "headers": [(b"www-authenticate", b"Bearer")]})
+        await send({"type": "http.response.body", "body": b""})
+
+
 def application(kind: str) -> Any:
-    if kind == "odd":
-        return odd
+    if kind in ("odd", "locked"):
+        return {"odd": odd, "locked": locked}[kind]
+    if kind == "unnamed":
+        return MCPServer().streamable_http_app(stateless_http=True)
     return server.streamable_http_app(stateless_http=kind == "stateless")
 
 

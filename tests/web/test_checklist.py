@@ -14,7 +14,7 @@ from ovauth import tools
 from ovauth.flows import progress
 from ovauth.models import Grant, Tally
 from ovauth.provenance import Provenance, serving
-from ovauth.tools import Tool
+from ovauth.tools import Oddity, Tool
 from ovauth.web import connecting
 from tests.conftest import CALLBACK, Person, approved, begun, connected, redeemed, registered, works
 from tests.web.test_console import HOME, signed_in, text
@@ -231,3 +231,34 @@ def test_the_page_names_what_is_served_and_tells_operators_how_to_serve_their_ow
     assert "It has no tools" in text(web.get(HOME))
     tools.announce("notes.app:mcp", None)
     assert "It has no tools" not in text(web.get(HOME))
+
+
+def test_operators_are_told_of_both_ways_to_serve_their_own(
+    web: Web, root: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tools, "_served", None)
+    tools.announce("notes.app:mcp", [])
+    page = text(signed_in(web, root).get(HOME))
+    assert "OVAUTH_MCP_SERVER=notes.app:mcp uv run manage.py serve" in page
+    assert "OVAUTH_UPSTREAM_MCP_URL=http://127.0.0.1:8000/mcp uv run manage.py serve" in page
+
+
+@pytest.mark.parametrize(
+    ("odd", "said"),
+    [
+        (Oddity.NO_NAME, "It has no name"),
+        (Oddity.WANTS_A_KEY, "OVAUTH_UPSTREAM_API_KEY"),
+        (Oddity.SILENT, "It does not answer as an MCP server."),
+    ],
+)
+def test_what_is_odd_about_the_server_is_told_to_operators_alone(
+    web: Web, alice: Person, root: Person, monkeypatch: pytest.MonkeyPatch, odd: Oddity, said: str
+) -> None:
+    monkeypatch.setattr(tools, "_served", None)
+    tools.announce("http://127.0.0.1:8000/mcp", None, [odd])
+    assert said not in text(signed_in(web, alice).get(HOME))
+    web.post("/console/logout")
+    page = text(signed_in(web, root).get(HOME))
+    assert said in page
+    tools.announce("http://127.0.0.1:8000/mcp", None)
+    assert said not in text(web.get(HOME))

@@ -9,6 +9,7 @@ from django.test import Client as Web
 from django.urls import reverse
 from django.utils import timezone
 from fastmcp import FastMCP
+from mcp.server.lowlevel import Server
 from mcp.server.mcpserver import MCPServer
 from mcp_types import ToolAnnotations
 
@@ -18,7 +19,7 @@ from ovauth.flows import approval, blocking
 from ovauth.models import BlockedClient, Client, Grant, PendingAuthorization
 from ovauth.resource import loading
 from ovauth.roles import Role
-from ovauth.tools import Tool
+from ovauth.tools import Oddity, Tool
 from tests.conftest import Person, begun, connected, registered
 from tests.web.test_console import VERIFY, decide, shown_code, signed_in, text
 
@@ -261,9 +262,23 @@ HINTS = {
 for each, hints in HINTS.items():
     annotated.add_tool(lambda: "", name=each, annotations=hints)
 
+lowlevel: Server[Any] = Server("low-level")
 fast = FastMCP("fast")
 for each, hints in HINTS.items():
     fast.tool(lambda: "", name=each, annotations=hints)
+
+
+@pytest.mark.parametrize("kind", ["annotated", "fast", "lowlevel"])
+def test_a_server_that_nobody_named_is_odd(offered: Any, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    offered()
+    unnamed = {"annotated": MCPServer(), "fast": FastMCP(), "lowlevel": Server("")}
+    for own, odd in ((None, set()), (unnamed[kind], {Oddity.NO_NAME})):
+        if own is not None:
+            monkeypatch.setattr(f"tests.web.test_consent.{kind}", own)
+        loading.load(f"tests.web.test_consent:{kind}")
+        served = tools.served()
+        assert served is not None
+        assert served.odd == odd
 
 
 @pytest.mark.parametrize("kind", ["annotated", "fast"])
