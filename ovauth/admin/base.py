@@ -77,7 +77,7 @@ def column(path: str, words: Words, shown: Callable[[Any], Any] = lambda value: 
     @admin.display(description=words, empty_value="")
     def value(row: Any) -> Any:
         found = reduce(lambda each, name: None if each is None else getattr(each, name), path.split("."), row)
-        return None if found is None or found == "" else _brief(shown(found))
+        return "" if found is None or found == "" else _brief(shown(found))  # None would be written out in a form
 
     value.__name__ = path.replace(".", "_")
     return value

@@ -1,6 +1,6 @@
 """Accounts, members and API keys."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from django import forms
 from django.contrib import admin
@@ -101,6 +101,9 @@ def _acceptable(password: str, member: Member) -> str:
     return password
 
 
+CREATED: Final = base.column("created_at", _("created"))
+
+
 @admin.register(Member)
 class Members(base.Page):
     list_display = (
@@ -108,7 +111,7 @@ class Members(base.Page):
         base.column("get_role_display", _("role"), lambda label: said(label())),
         "signs_in",
         "connections",
-        base.column("created_at", _("created")),
+        CREATED,
     )
     list_filter = (
         base.choices(
@@ -129,7 +132,7 @@ class Members(base.Page):
     )
     search_fields = ("sign_in_name__istartswith", "=name")
     search_help_text = _("account/name or the beginning of it, or the name alone")
-    readonly_fields = ("user", "created")
+    readonly_fields = ("user", CREATED)
     actions = ("revoke_user_tokens", "rotate_api_key")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Member]:
@@ -140,21 +143,17 @@ class Members(base.Page):
         kwargs["form"] = NewMemberForm if obj is None else MemberForm
         return super().get_form(request, obj, change=change, **kwargs)
 
-    def get_fields(self, request: HttpRequest, obj: Member | None = None) -> tuple[str, ...]:
+    def get_fields(self, request: HttpRequest, obj: Member | None = None) -> tuple[Any, ...]:
         if obj is None:
             return ("account_name", "name", "role", "new_password")
-        return ("user", "role", "is_active", "new_password", "created")
+        return ("user", "role", "is_active", "new_password", CREATED)
 
-    def get_readonly_fields(self, request: HttpRequest, obj: Member | None = None) -> tuple[str, ...]:
+    def get_readonly_fields(self, request: HttpRequest, obj: Member | None = None) -> tuple[Any, ...]:
         return () if obj is None else self.readonly_fields
 
     @admin.display(description=_("user"))
     def user(self, member: Member) -> str:
         return member.sign_in_name
-
-    @admin.display(description=_("created"))
-    def created(self, member: Member) -> Any:
-        return member.created_at
 
     @admin.display(description=_("connections"))
     def connections(self, member: Member) -> str:

@@ -45,6 +45,7 @@ OAUTH_ENDPOINTS: Final = ("/token", "/revoke", "/register", "/introspect", "/dev
 API: Final = ("/api/", "/oauth/authorize/page/status", "/health/", "/metrics")
 """What programs and our own scripts ask."""
 LONGEST_SHOWN: Final = 500
+STALE_FORM: Final = "This form has expired. Go back, reload the page and try again."
 _OAUTH_WORDS: Final = {"unauthenticated": "invalid_token", "forbidden": "access_denied"}
 """What RFC 6749 and RFC 6750 have a word for, in that word: clients know those."""
 
@@ -183,6 +184,7 @@ def page(request: HttpRequest, refusal: Refusal) -> HttpResponse:
         "is_link_fault": isinstance(refusal, UntrustedRedirect | OAuthRefusal),
         "asked": asked,
         "registered": registered,
+        "is_stale_form": refusal.description == STALE_FORM,
         "for_the_developer": any(asked) or registered,
     }
     return HttpResponse(render_to_string("ovauth/error.html", context, request), status=refusal.status)
@@ -190,7 +192,7 @@ def page(request: HttpRequest, refusal: Refusal) -> HttpResponse:
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     """A form that did not come from our own page, or from a page whose cookie is gone."""
-    return answer(request, Forbidden("This form has expired. Go back, reload the page and try again.", reason=reason))
+    return answer(request, Forbidden(STALE_FORM, reason=reason))
 
 
 def handler404(request: HttpRequest, exception: Exception) -> HttpResponse:

@@ -156,7 +156,7 @@ class Site:
             "admin-confirm": self._admin_confirm,
             "admin-find": at("/admin/find/"),
             "admin-found": self._admin_found,
-            "admin-revoke-since": at("/admin/revoke-since/"),
+            "admin-revoke-since": at("/admin/since/"),
             "admin-export": at("/admin/ovauth/auditevent/export/"),
         }
 
