@@ -223,7 +223,7 @@ async def look(config: Config) -> Found:
                 async with Client(transport) as client:
                     listed = tuple([found async for found in _each_tool(client)])
                     info = client.server_info
-                    return Found(listed, tools.oddities_of(info and info.name))
+                    return Found(listed, tools.oddities_of(info.name if info else None))
     except Exception as fault:
         # Whatever it is, in whatever groups: the upstream is asked again soon, and calls are passed on meanwhile.
         log.debug("the tools of the upstream cannot be listed", exc_info=fault)

@@ -1,6 +1,7 @@
 """Moments as a page tells them."""
 
 from datetime import datetime
+from typing import Any
 
 from django import template
 from django.utils import timezone
@@ -11,7 +12,7 @@ from django.utils.translation import ngettext_lazy
 register = template.Library()
 
 # Django has the same; here they are translated as people say them in front of “ago”.
-SPANS = {
+SPANS: dict[str, Any] = {
     "year": ngettext_lazy("%(num)d year", "%(num)d years", "num"),
     "month": ngettext_lazy("%(num)d month", "%(num)d months", "num"),
     "week": ngettext_lazy("%(num)d week", "%(num)d weeks", "num"),
