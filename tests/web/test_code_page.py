@@ -214,7 +214,7 @@ def test_a_form_of_another_site_decides_nothing(alice: Person, pending_id: str) 
     for action in ("approve", "deny", "cancel", "one-time-password"):
         answer = act(web, pending_id, action)
         assert answer.status_code == 403
-        assert "This form has expired." in text(answer)
+        assert "This form is no longer valid" in text(answer)
     assert PendingAuthorization.objects.get().decision == ""
 
 
