@@ -10,6 +10,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Info, Tags, Warning, register
 from django.db import DatabaseError, connection
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from ovauth import conf
 from ovauth.conf import VERSION, Config
@@ -36,15 +37,20 @@ def _public_origin(config: Config) -> Iterator[CheckMessage]:
     base = config.public_base_url or config.issuer
     if base is None:
         yield Warning(
-            "No public origin is set: everybody is told the address that their own request named in its Host header.",
-            hint="Set OVAUTH_PUBLIC_BASE_URL to the https address that people use, such as https://ov.example.com",
+            _("No public origin is set: everybody is told the address that their own request named in its Host header."),
+            hint=_("Set OVAUTH_PUBLIC_BASE_URL to the https address that people use, such as https://ov.example.com"),
             id="ovauth.W001",
         )
     elif not base.startswith("https://"):
         variable = "OVAUTH_PUBLIC_BASE_URL" if config.public_base_url else "OVAUTH_ISSUER"
         yield Warning(
-            f"{variable} is {base}: nobody but this machine itself can use it, and without encryption nobody else should.",
-            hint=f"Put a proxy with a certificate in front (Caddy gets one by itself), and set {variable} to https://…",
+            _(
+                "%(variable)s is %(base)s: nobody but this machine itself can use it, and without encryption nobody else "
+                "should."
+            )
+            % {"variable": variable, "base": base},
+            hint=_("Put a proxy with a certificate in front (Caddy gets one by itself), and set %(variable)s to https://…")
+            % {"variable": variable},
             id="ovauth.W002",
         )
 
@@ -53,8 +59,9 @@ def _proxies(config: Config) -> Iterator[CheckMessage]:
     wide = [str(network) for network in config.trusted_proxies if network.prefixlen < WIDEST]
     if wide:
         yield Warning(
-            f"OVAUTH_TRUSTED_PROXIES has {', '.join(wide)}: anybody there may say who they are and who we are.",
-            hint="List the addresses of your own proxies alone, such as 10.0.0.5 or 172.18.0.0/16",
+            _("OVAUTH_TRUSTED_PROXIES has %(networks)s: anybody there may say who they are and who we are.")
+            % {"networks": ", ".join(wide)},
+            hint=_("List the addresses of your own proxies alone, such as 10.0.0.5 or 172.18.0.0/16"),
             id="ovauth.W003",
         )
 
@@ -69,7 +76,8 @@ def _files(config: Config) -> Iterator[CheckMessage]:
         mode = path.stat().st_mode & 0o777
         if mode & 0o077:
             yield Warning(
-                f"{path} has mode {mode:o}: other users of this machine reach it.",
+                _("%(path)s has mode %(mode)s: other users of this machine reach it.")
+                % {"path": path, "mode": f"{mode:o}"},
                 hint=f"chmod {wanted:o} {path}",
                 id=f"ovauth.{number}",
             )
@@ -82,15 +90,17 @@ def _mcp_server(config: Config) -> Iterator[CheckMessage]:
         needs_one_process = loading.configured(config).needs_one_process
     except conf.Misconfigured as fault:
         yield Warning(
-            f"The MCP server cannot be served: {fault}",
-            hint="Name another one in OVAUTH_MCP_SERVER, or mend it: `serve` does not start like this",
+            _("The MCP server cannot be served: %(fault)s") % {"fault": fault},
+            hint=_("Name another one in OVAUTH_MCP_SERVER, or mend it: `serve` does not start like this"),
             id="ovauth.W013",
         )
         return
     if needs_one_process:
         yield Info(
-            "The MCP server is an ASGI application: if it keeps sessions, they live in one process of one machine.",
-            hint="Serve it stateless; or with --workers 1, and a proxy that sends each Mcp-Session-Id to the same machine",
+            _("The MCP server is an ASGI application: if it keeps sessions, they live in one process of one machine."),
+            hint=_(
+                "Serve it stateless; or with --workers 1, and a proxy that sends each Mcp-Session-Id to the same machine"
+            ),
             id="ovauth.I003",
         )
 
@@ -99,20 +109,23 @@ def _database(config: Config) -> Iterator[CheckMessage]:
     if connection.vendor == "sqlite":
         if network := _network_disk(config.data_dir):
             yield Warning(
-                f"The SQLite database lies on a network disk ({network}), where its locks do not hold: it may be "
-                f"destroyed.",
-                hint="Point OVAUTH_DATA_DIR to a local disk, or set DATABASE_URL=postgres://user:password@host/name",
+                _(
+                    "The SQLite database lies on a network disk (%(network)s), where its locks do not hold: it may be "
+                    "destroyed."
+                )
+                % {"network": network},
+                hint=_("Point OVAUTH_DATA_DIR to a local disk, or set DATABASE_URL=postgres://user:password@host/name"),
                 id="ovauth.W008",
             )
         yield Info(
-            "The database is SQLite: right for one machine, a local disk and up to four workers.",
-            hint="For more, set DATABASE_URL=postgres://user:password@host/name",
+            _("The database is SQLite: right for one machine, a local disk and up to four workers."),
+            hint=_("For more, set DATABASE_URL=postgres://user:password@host/name"),
             id="ovauth.I001",
         )
     else:
         yield Info(
-            "Every node needs the same secret key: one with another key does not start.",
-            hint=f"Set OVAUTH_SECRET_KEY on each, or copy {config.secret_key_path} to each, mode 600",
+            _("Every node needs the same secret key: one with another key does not start."),
+            hint=_("Set OVAUTH_SECRET_KEY on each, or copy %(path)s to each, mode 600") % {"path": config.secret_key_path},
             id="ovauth.I002",
         )
 
@@ -139,9 +152,12 @@ def _inside_the_database(config: Config) -> list[CheckMessage]:
         if newer := readiness.newer_migrations():
             return [
                 Warning(
-                    f"The database is newer than this program: it has {newer[-1]}, and this is ovauth {VERSION}.",
-                    hint="Start the version that migrated it, or restore the copy from before; `serve` does not start "
-                    "like this",
+                    _("The database is newer than this program: it has %(migration)s, and this is ovauth %(version)s.")
+                    % {"migration": newer[-1], "version": VERSION},
+                    hint=_(
+                        "Start the version that migrated it, or restore the copy from before; `serve` does not start "
+                        "like this"
+                    ),
                     id="ovauth.W011",
                 )
             ]
@@ -156,14 +172,19 @@ def _first_password() -> Iterator[CheckMessage]:
 
     for member in Member.objects.filter(first_password=True, is_active=True):
         yield Warning(
-            f"{member} still has the password that the first start printed, and that output may be kept somewhere.",
-            hint="Sign in at /console/ and change it (or in the admin, under Members)",
+            _("%(member)s still has the password that the first start printed, and that output may be kept somewhere.")
+            % {"member": member},
+            hint=_("Sign in at /console/ and change it (or in the admin, under Members)"),
             id="ovauth.W006",
         )
     if accounts.printed_key_works():
         yield Warning(
-            "The first operator still has the API key that the first start printed, and that output may be kept somewhere.",
-            hint="Replace it at /console/keys, or by  uv run manage.py rotate_api_key operator --account default",
+            _(
+                "The first operator still has the API key that the first start printed, and that output may be kept "
+                "somewhere."
+            ),
+            hint=_("Replace it at /console/keys, or by  %(command)s")
+            % {"command": "uv run manage.py rotate_api_key operator --account default"},
             id="ovauth.W007",
         )
 
@@ -175,8 +196,9 @@ def _clock() -> Iterator[CheckMessage]:
     apart = abs((timezone.now() - there).total_seconds()) if there else 0.0
     if apart > CLOCK:
         yield Warning(
-            f"The clocks of this machine and of the database are {apart:.0f} seconds apart: codes end early or late.",
-            hint="Switch time synchronisation on, on the one that is wrong: timedatectl set-ntp true",
+            _("The clocks of this machine and of the database are %(seconds)s seconds apart: codes end early or late.")
+            % {"seconds": f"{apart:.0f}"},
+            hint=_("Switch time synchronisation on, on the one that is wrong: timedatectl set-ntp true"),
             id="ovauth.W010",
         )
 
@@ -186,7 +208,8 @@ def _key_of_the_nodes(config: Config) -> Iterator[CheckMessage]:
 
     if not shared_key.fits(keys=(settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)):
         yield Warning(
-            "This machine has another secret key than the nodes that use the database already.",
-            hint=f"Set the OVAUTH_SECRET_KEY of the others, or copy their secret_key to {config.secret_key_path}, mode 600",
+            _("This machine has another secret key than the nodes that use the database already."),
+            hint=_("Set the OVAUTH_SECRET_KEY of the others, or copy their secret_key to %(path)s, mode 600")
+            % {"path": config.secret_key_path},
             id="ovauth.W009",
         )

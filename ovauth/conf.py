@@ -290,6 +290,20 @@ def shared_metrics() -> Path | None:
     return Path(shared) if shared else None
 
 
+def terminal_language() -> str:
+    """The language of whoever reads the terminal, as gettext takes it from the environment; `en` when it is none of ours.
+
+    LANGUAGE is a list, the others name a locale. The locale C asks for English, whatever LANGUAGE says.
+    """
+    locale = next(filter(None, map(os.environ.get, ("LC_ALL", "LC_MESSAGES", "LANG"))), "")
+    if re.match(r"(C|POSIX)(\.|$)", locale):
+        return "en"
+    for asked in [*os.environ.get("LANGUAGE", "").split(":"), locale]:
+        if language := re.match(r"(zh|en)(?![a-z])", asked.lower()):
+            return "zh-hans" if language[1] == "zh" else "en"
+    return "en"
+
+
 def fingerprint(config: Config) -> str:
     """A short hash of the settings in effect: two servers that say the same have the same. No secret is in it."""
     told = config.model_dump(mode="json", include=set(SETTINGS) - {"database_url", "secret_key"})

@@ -17,7 +17,7 @@ MANAGE = Path(__file__).resolve().parent.parent / "manage.py"
 READY = re.compile(r"^ovauth ready at (http://\S+)$", re.MULTILINE)
 DEADLINE = 60
 SECRET = re.compile(r"ov(?:at|rt|ac|dc|k|cs|reg)_[A-Za-z0-9_-]{43}")
-KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "SYSTEMROOT")
+KEPT = ("PATH", "HOME", "TMPDIR", "SYSTEMROOT")
 
 
 @dataclass
@@ -79,9 +79,10 @@ class Server:
 
 
 def environment(data_dir: Path, env: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Nothing of the machine's settings but what a process needs to start, and `env`."""
+    """Nothing of the machine's settings but what a process needs to start, and `env`. It speaks English unless `env` says
+    otherwise: also at somebody's whose own terminal does not."""
     kept = {name: os.environ[name] for name in KEPT if name in os.environ}
-    return {**kept, "OVAUTH_DATA_DIR": str(data_dir), **(env or {})}
+    return {**kept, "LC_ALL": "C.UTF-8", "OVAUTH_DATA_DIR": str(data_dir), **(env or {})}
 
 
 def manage(

@@ -15,6 +15,7 @@ from django.utils.translation.template import templatize
 
 from ovauth import errors
 from ovauth.conf import Config
+from ovauth.doctor import Target
 from ovauth.errors import InvalidRequest, OAuthRefusal, Refusal
 from ovauth.roles import Role
 
@@ -121,12 +122,55 @@ def test_every_scope_and_role_is_in_chinese(catalogue: polib.POFile) -> None:
     assert missing({scope.sentence for scope in scopes} | {role.label for role in Role}, catalogue) == set()
 
 
+def test_every_sentence_of_the_doctor_is_marked_for_the_catalogue() -> None:
+    """Two words beside each other are a sentence, and whoever says one says it by `_`, or it would stay English."""
+    unmarked = []
+    for path in sorted((ROOT / "ovauth" / "doctor").glob("*.py")):
+        if path.name == "clients.py":  # what clients send
+            continue
+        tree = ast.parse(path.read_text())
+        quiet = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}  # docstrings
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in {"_", "ValueError", "httpx2.ReadTimeout"}:
+                quiet |= {id(arg) for arg in node.args}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Constant) and id(node) not in quiet and re.search(r"[a-z]+ [a-z]+", str(node.value)):
+                unmarked.append(f"{path.name}: {node.value}")
+    assert [
+        text for text in unmarked if "ovauth doctor" not in text and "Mozilla" not in text
+    ] == []  # how it introduces itself
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "https://a b",
+        "https://a/%zz",
+        "ov.example.com",
+        "https://me@a",
+        "https://a/[",
+        "https://[::1]a",
+        "https://",
+        "https://[x]",
+        "https://-.1.2",
+        "https://a:0",
+        "https://a?b",
+    ],
+)
+def test_every_reason_why_the_doctor_takes_no_address_is_in_chinese(url: str, catalogue: polib.POFile) -> None:
+    with pytest.raises(ValueError, match=".") as why:
+        Target(url)
+    assert missing([str(why.value)], catalogue) == set()
+
+
 def test_no_translation_is_missing_or_a_guess(catalogue: polib.POFile) -> None:
     assert not catalogue.untranslated_entries()
     assert [entry.msgid for entry in catalogue if entry.fuzzy or entry.obsolete] == []
 
 
-PLACEHOLDER = re.compile(r"%%|%\(\w+\)[sd]|%[sd]|</?\w+>")
+PLACEHOLDER = re.compile(r"%%|%\(\w+\)[sd]|%[sd]|</?\w+>|\{\{|\}\}|\{\w+\}|`[^`]*`")
+"""Also the code in backticks: what is typed stays as it is."""
 
 
 def test_every_translation_has_the_placeholders_and_marks_of_its_text(catalogue: polib.POFile) -> None:

@@ -12,6 +12,8 @@ from ovauth.doctor.asking import Target
 from ovauth.doctor.clients import CLIENTS, EVERYBODY, HOSTED, Client
 from ovauth.doctor.faults import FAULTS, Fault, Finding, NoAnswer
 from ovauth.doctor.login import Login, is_ovauth
+from ovauth.doctor.saying import Said, listed
+from ovauth.doctor.saying import gettext_noop as _
 from ovauth.doctor.walking import Walk
 from ovauth.rules import origin
 
@@ -82,16 +84,17 @@ def _reach(report: Report, tell: Callable[[Line], None]) -> reaching.Reached | N
         reached = reaching.reach(target)
     except NoAnswer as fault:
         report.add(fault.finding, EVERYBODY)
-        tell(Line("address", target.base, 0, (fault.finding.fault.id,)))
+        tell(Line(Said(_("address")), target.base, 0, (fault.finding.fault.id,)))
         return None
     if reached.context is not None:
         target.believing(reached.context)
     for finding in reached.findings:
         report.add(finding, _WHOM.get(finding.fault.id, EVERYBODY))
-    said = f"{target.host} is {', '.join(reached.addresses[:3])}, port {target.port}"
+    places = {"host": target.host, "addresses": ", ".join(reached.addresses[:3]), "port": str(target.port)}
+    said = Said(_("{host} is {addresses}, port {port}"), **places)
     if reached.certificate:
-        said += f"; certificate {reached.certificate}"
-    tell(Line("address", said, _since(started), tuple(finding.fault.id for finding in reached.findings)))
+        said = Said(_("{address}; certificate {certificate}"), address=said, certificate=reached.certificate)
+    tell(Line(Said(_("address")), said, _since(started), tuple(finding.fault.id for finding in reached.findings)))
     return reached
 
 
@@ -104,14 +107,14 @@ def _walk_all(report: Report, clients: Sequence[Client], tell: Callable[[Line], 
         report.left += walk.left
         for finding in walk.findings:
             report.add(finding, [client.name])
-        said = ", ".join(walk.reached)
+        said = listed(walk.reached) or Said(_("not even the challenge"))
         if walk.elsewhere:
-            said = f"its authorization server is {walk.elsewhere}, elsewhere: not looked at"
+            said = Said(_("its authorization server is {place}, elsewhere: not looked at"), place=walk.elsewhere)
         ids = tuple(finding.fault.id for finding in walk.findings)
-        tell(Line(client.name, said or "not even the challenge", walk.ms, ids, skipped=bool(walk.elsewhere)))
+        tell(Line(client.name, said, walk.ms, ids, skipped=bool(walk.elsewhere)))
     for client in CLIENTS:
         if client not in clients:
-            said = "calls from the internet, where nobody reaches this computer: not tried"
+            said = Said(_("calls from the internet, where nobody reaches this computer: not tried"))
             tell(Line(client.name, said, 0, skipped=True))
     nowhere = {"bad-gateway", "timeout", "cut-off", "no-mcp"}
     return not all(set(report.failing) & nowhere and report.fails(client.name) for client in clients)
@@ -132,7 +135,7 @@ def _check(report: Report, name: str, check: passing.Check, tell: Callable[[Line
 
 def _sign_in(report: Report, api_key: str | None, *, trusted: bool, tell: Callable[[Line], None]) -> None:
     if why := _why_no_login(report.target, api_key, trusted=trusted):
-        tell(Line("login", why, 0, skipped=True))
+        tell(Line(Said(_("login")), why, 0, skipped=True))
         return
     started = time.perf_counter()
     login = Login(report.target, api_key or "").go()
@@ -140,18 +143,19 @@ def _sign_in(report: Report, api_key: str | None, *, trusted: bool, tell: Callab
     for finding in login.findings:
         report.add(finding, report.walked)
     ids = tuple(finding.fault.id for finding in login.findings)
-    tell(Line("login", ", ".join(login.steps) or "does not get on", _since(started), ids))
+    said = listed(login.steps) or Said(_("does not get on"))
+    tell(Line(Said(_("login")), said, _since(started), ids))
 
 
 def _why_no_login(target: Target, api_key: str | None, *, trusted: bool) -> str:
     if api_key is None:
-        return "with an API key in OVAUTH_API_KEY it goes the whole way"
+        return Said(_("with an API key in OVAUTH_API_KEY it goes the whole way"))
     if not trusted:
-        return "a key is not sent to whom one cannot trust"
+        return Said(_("a key is not sent to whom one cannot trust"))
     try:
-        return "" if is_ovauth(target) else "this is not ovauth, so the key is not sent there"
+        return "" if is_ovauth(target) else Said(_("this is not ovauth, so the key is not sent there"))
     except NoAnswer:
-        return "no answer"
+        return Said(_("no answer"))
 
 
 def _since(started: float) -> float:

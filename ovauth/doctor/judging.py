@@ -8,6 +8,8 @@ import httpx2
 
 from ovauth.doctor.asking import Target, document, is_page, named
 from ovauth.doctor.faults import Finding, found, shown
+from ovauth.doctor.saying import Said
+from ovauth.doctor.saying import gettext_noop as _
 from ovauth.rules import networks, origin, web_address
 
 _PARAMETER: Final = re.compile(r'(\w+)="([^"]*)"')
@@ -32,7 +34,8 @@ def on_the_way(target: Target, method: str, url: str, answer: httpx2.Response) -
         return redirected(target, method, url, answer)
     schemes = {value.partition(" ")[0].lower() for value in answer.headers.get_list("www-authenticate")}
     if status in (401, 403) and ours is None and (is_page(answer) or (schemes and "bearer" not in schemes)):
-        how = f"{status} {'a web page' if is_page(answer) else shown(', '.join(sorted(schemes)), 40)}"
+        kind = Said(_("a web page")) if is_page(answer) else shown(", ".join(sorted(schemes)), 40)
+        how = Said(_("{status} {kind}"), status=str(status), kind=kind)
         return found("login-wall", what=what, how=how)
     return None
 
@@ -43,7 +46,8 @@ def redirected(target: Target, method: str, url: str, answer: httpx2.Response) -
     there = urlsplit(location)
     elsewhere = there.netloc.lower() != urlsplit(asked).netloc.lower()
     if _LOGIN.search(location) or (elsewhere and answer.status_code in (302, 303, 307) and there.hostname != target.host):
-        return found("login-wall", what=named(method, url), how=f"{answer.status_code} to {shown(location)}")
+        how = Said(_("{status} to {location}"), status=str(answer.status_code), location=shown(location))
+        return found("login-wall", what=named(method, url), how=how)
     if target.scheme == "http" and there.scheme == "https" and there.hostname == target.host:
         return found("post-to-https", url=asked, location=shown(location))
     if method == "GET":
@@ -94,13 +98,14 @@ def well_known(target: Target, path: str, answer: httpx2.Response, *, root_is_pa
         return finding
     status = str(answer.status_code)
     if answer.status_code != 200 and not root_is_passed:
-        return found("root-not-passed", path=path, status=status, kind=", a web page" if is_page(answer) else "")
+        kind = Said(_(", a web page")) if is_page(answer) else ""
+        return found("root-not-passed", path=path, status=status, kind=kind)
     if is_page(answer):
         return found("html-at-well-known", path=path, status=status)
     if answer.status_code != 200:
         return found("no-metadata", path=path, status=status)
     if document(answer) is None:
-        return found("metadata-broken", path=path, url=target.origin + path, why="it is no JSON object")
+        return found("metadata-broken", path=path, url=target.origin + path, why=Said(_("it is no JSON object")))
     return None
 
 
@@ -108,11 +113,15 @@ def resource_metadata(target: Target, path: str, told: dict[str, Any]) -> Findin
     """RFC 9728 §3.3: the resource has to be the one that was asked for."""
     servers = told.get("authorization_servers")
     if not isinstance(told.get("resource"), str) or not isinstance(servers, list) or not servers:
-        why = "it lacks `resource` or `authorization_servers`"
+        why = Said(_("it lacks `resource` or `authorization_servers`"))
         return found("metadata-broken", path=path, url=target.origin + path, why=why)
-    return address(target, f"`resource` in {path}", told["resource"], ending="/mcp") or address(
-        target, f"`authorization_servers` in {path}", str(servers[0]).removesuffix("/")
+    return address(target, _member("resource", path), told["resource"], ending="/mcp") or address(
+        target, _member("authorization_servers", path), str(servers[0]).removesuffix("/")
     )
+
+
+def _member(name: str, path: str) -> Said:
+    return Said(_("`{name}` in {path}"), name=name, path=path)
 
 
 def server_metadata(target: Target, path: str, told: dict[str, Any], announced: str) -> Finding | None:
@@ -122,12 +131,14 @@ def server_metadata(target: Target, path: str, told: dict[str, Any], announced: 
         name for name in ("issuer", "authorization_endpoint", "token_endpoint") if not isinstance(told.get(name), str)
     ]
     if missing:
-        return found("metadata-broken", path=path, url=target.origin + path, why=f"it lacks `{missing[0]}`")
+        return found(
+            "metadata-broken", path=path, url=target.origin + path, why=Said(_("it lacks `{name}`"), name=missing[0])
+        )
     if "S256" not in (told.get("code_challenge_methods_supported") or ()):
-        why = "`code_challenge_methods_supported` lacks S256, without which clients do not begin"
+        why = Said(_("`code_challenge_methods_supported` lacks S256, without which clients do not begin"))
         return found("metadata-broken", path=path, url=target.origin + path, why=why)
     issuer = told["issuer"]
-    return address(target, f"`issuer` in {path}", issuer.removesuffix("/") if announced in ("", issuer) else issuer)
+    return address(target, _member("issuer", path), issuer.removesuffix("/") if announced in ("", issuer) else issuer)
 
 
 def readable(what: str, answer: httpx2.Response, asking: str) -> Finding | None:
@@ -147,9 +158,9 @@ def preflight(what: str, answer: httpx2.Response, asking: str, headers: list[str
     allowed = ",".join(answer.headers.get_list("access-control-allow-headers")).lower().replace(" ", "").split(",")
     refused = [name for name in headers if name not in allowed and ("*" not in allowed or name == "authorization")]
     if refused:
-        why = f"Access-Control-Allow-Headers lacks {refused[0]}"
+        why = Said(_("Access-Control-Allow-Headers lacks {name}"), name=refused[0])
         return found("preflight-refused", what=what, why=why)
-    return readable(f"OPTIONS for {what}", answer, asking)
+    return readable(Said(_("OPTIONS for {what}"), what=what), answer, asking)
 
 
 def from_cache(answer: httpx2.Response) -> str:

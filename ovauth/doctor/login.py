@@ -9,7 +9,9 @@ import httpx2
 from ovauth.doctor.asking import Target, document
 from ovauth.doctor.clients import Client
 from ovauth.doctor.faults import Finding, found, shown
-from ovauth.doctor.walking import Stuck, Walk, initialize
+from ovauth.doctor.saying import Said
+from ovauth.doctor.saying import gettext_noop as _
+from ovauth.doctor.walking import CODE_PAGE, Stuck, Walk, initialize
 
 DOCTOR: Final = Client(
     name="ovauth doctor",
@@ -40,7 +42,7 @@ class Login(Walk):
     def go(self, *, keep: bool = True) -> "Login":
         try:
             super().go(keep=True)
-            if self.reached[-1:] == ["code page"] and self.pending_id:
+            if self.reached[-1:] == [CODE_PAGE] and self.pending_id:
                 self._go_on()
         except Stuck:
             pass
@@ -54,7 +56,7 @@ class Login(Walk):
         self._call()
         self._refresh()
         self._revoke()
-        self.reached.append("login")
+        self.reached.append(Said(_("login")))
 
     def _approve(self) -> None:
         answer = self.target.ask(
@@ -65,29 +67,32 @@ class Login(Walk):
         )
         if answer.status_code == 401:
             raise self._stuck(found("key-unknown", url=self.target.base))
-        self._expect("the approval", answer)
-        self.steps.append("approved")
+        self._expect(Said(_("the approval")), answer)
+        self.steps.append(Said(_("approved")))
 
     def _redeem(self) -> None:
         told = self.status()
         came = {name: values[0] for name, values in parse_qs(urlsplit(str(told.get("redirect_url", ""))).query).items()}
+        step = Said(_("the code"))
         if "code" not in came:
-            raise self._stopped("the code", f"the page says {shown(str(told.get('status', '')), 40) or 'nothing'}")
+            status = shown(str(told.get("status", "")), 40) or Said(_("nothing"))
+            raise self._stopped(step, Said(_("the page says {status}"), status=status))
         if came.get("state") != self.state:
-            raise self._stopped("the code", "the state came back changed")
+            raise self._stopped(step, Said(_("the state came back changed")))
         if (
             self.metadata.get("authorization_response_iss_parameter_supported")
             and came.get("iss") != self.metadata["issuer"]
         ):
-            raise self._stopped("the code", f"`iss` is {shown(came.get('iss', 'missing'))}, not the issuer of the metadata")
+            said = shown(came["iss"]) if "iss" in came else Said(_("missing"))
+            raise self._stopped(step, Said(_("`iss` is {said}, not the issuer of the metadata"), said=said))
         self.tokens = self._token(
-            "the code",
+            step,
             grant_type="authorization_code",
             code=came["code"],
             code_verifier=self.verifier,
             redirect_uri=self.client.redirect_uri,
         )
-        self.steps.append("signed in")
+        self.steps.append(Said(_("signed in")))
 
     def _call(self) -> None:
         """`initialize` and `tools/list`, as a client of any MCP revision with sessions does."""
@@ -100,16 +105,16 @@ class Login(Walk):
         self._expect("tools/list", listed)
         tools = (_message(listed).get("result") or {}).get("tools")
         if not isinstance(tools, list):
-            raise self._stopped("tools/list", "the answer has no tools")
-        self.steps.append(f"tools/list names {len(tools)}")
+            raise self._stopped("tools/list", Said(_("the answer has no tools")))
+        self.steps.append(Said(_("tools/list names {count}"), count=str(len(tools))))
 
     def _refresh(self) -> None:
         if "refresh_token" in self.tokens:
             self.tokens |= self._token(
-                "the refresh", grant_type="refresh_token", refresh_token=self.tokens["refresh_token"]
+                Said(_("the refresh")), grant_type="refresh_token", refresh_token=self.tokens["refresh_token"]
             )
-            self._expect("a call with the refreshed token", self._mcp(TOOLS))
-            self.steps.append("refreshed")
+            self._expect(Said(_("a call with the refreshed token")), self._mcp(TOOLS))
+            self.steps.append(Said(_("refreshed")))
 
     def _revoke(self) -> None:
         endpoint = self.metadata.get("revocation_endpoint")
@@ -117,10 +122,10 @@ class Login(Walk):
             return
         token = self.tokens.get("refresh_token", self.tokens["access_token"])
         form = {"token": token, "client_id": self.registered["client_id"]}
-        self._expect("the revocation", self.target.ask("POST", self.target.here(endpoint), data=form))
+        self._expect(Said(_("the revocation")), self.target.ask("POST", self.target.here(endpoint), data=form))
         if self._mcp(TOOLS).status_code != 401:
             raise self._stuck(found("token-lives-on", url=self.target.mcp))
-        self.steps.append("revoked and refused")
+        self.steps.append(Said(_("revoked and refused")))
 
     # ------------------------------------------------------------------ how it asks
 
@@ -130,7 +135,7 @@ class Login(Walk):
         self._expect(step, answer)
         told = document(answer) or {}
         if not isinstance(told.get("access_token"), str):
-            raise self._stopped(step, "the answer has no access_token")
+            raise self._stopped(step, Said(_("the answer has no access_token")))
         return told
 
     def _mcp(self, message: dict[str, Any]) -> httpx2.Response:

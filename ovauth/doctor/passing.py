@@ -15,6 +15,8 @@ from ovauth.doctor import judging
 from ovauth.doctor.asking import Target, document
 from ovauth.doctor.clients import BY_DOCUMENT, CLIENTS, DOCUMENT, DOCUMENT_CALLBACK, RESOURCE, SERVER
 from ovauth.doctor.faults import Finding, NoAnswer, found
+from ovauth.doctor.saying import Said
+from ovauth.doctor.saying import gettext_noop as _
 from ovauth.rules import pkce
 
 STREAM_CHECK: Final = "/mcp/stream-check"
@@ -45,9 +47,9 @@ def challenge(target: Target) -> Checked:
     """Does the 401 tell where the login is?"""
     answer = target.ask("POST", f"{target.at}/mcp")
     if "resource_metadata" in (judging.challenge(answer) or {}):
-        return Checked("the 401 tells where the login is")
+        return Checked(Said(_("the 401 tells where the login is")))
     if answer.status_code != 401 or document(target.ask("GET", f"{RESOURCE}{target.at}/mcp")) is None:
-        return Checked("there is no login to be told of", skipped=True)
+        return Checked(Said(_("there is no login to be told of")), skipped=True)
     needing = tuple(client.name for client in CLIENTS if client.needs_challenge)
     return Checked(finding=found("challenge-stripped", url=target.mcp), whom=needing)
 
@@ -61,7 +63,7 @@ def documents(target: Target) -> Checked:
     # Both, or Claude registers instead.
     offered = told.get("client_id_metadata_document_supported") is True
     if not offered or "none" not in (told.get("token_endpoint_auth_methods_supported") or ()):
-        return Checked("are not offered, so clients register")
+        return Checked(Said(_("are not offered, so clients register")))
     sent = {
         "response_type": "code",
         "client_id": DOCUMENT,
@@ -73,7 +75,7 @@ def documents(target: Target) -> Checked:
     }
     answer = target.ask("GET", f"{target.here(str(told.get('authorization_endpoint')))}?{urlencode(sent)}")
     if answer.is_success or (answer.is_redirect and "error=" not in answer.headers.get("location", "")):
-        return Checked("can be read: Claude is known by its document")
+        return Checked(Said(_("can be read: Claude is known by its document")))
     return Checked(finding=found("documents-not-read", url=DOCUMENT, status=str(answer.status_code)), whom=BY_DOCUMENT)
 
 
@@ -87,10 +89,10 @@ def authorization(target: Target) -> Checked:
         return _is_vary(target)
     # A cache that knows nothing of this address cannot answer, so what is still missing was stripped.
     if _knows_a_token(_with_token(target, f"?doctor={credentials.identifier()}")):
-        return Checked(finding=found("challenge-cached", how="with a token the answer for those without"))
+        return Checked(finding=found("challenge-cached", how=Said(_("with a token the answer for those without"))))
     if document(with_token) == document(bare) and document(bare) is not None:
         return Checked(finding=found("authorization-stripped"))
-    return Checked("cannot be told of this server", skipped=True)
+    return Checked(Said(_("cannot be told of this server")), skipped=True)
 
 
 def _is_vary(target: Target) -> Checked:
@@ -102,8 +104,10 @@ def _is_vary(target: Target) -> Checked:
         if how := judging.from_cache(after):
             return Checked(finding=found("challenge-cached", how=how))
         if _knows_a_token(after):
-            return Checked(finding=found("challenge-cached", how="without a token the answer for somebody with one"))
-    return Checked("arrives, and its answer is kept by no cache")
+            return Checked(
+                finding=found("challenge-cached", how=Said(_("without a token the answer for somebody with one")))
+            )
+    return Checked(Said(_("arrives, and its answer is kept by no cache")))
 
 
 def _with_token(target: Target, query: str = "", method: str = "POST") -> httpx2.Response:
@@ -122,18 +126,19 @@ def caches(target: Target) -> Checked:
         form = {"grant_type": "refresh_token", "refresh_token": "made-up", "client_id": name}
         seen.append(target.ask("POST", f"{target.at}/token", data=form))
     if document(seen[0]) is None:
-        return Checked("there is no token endpoint to ask", skipped=True)
+        return Checked(Said(_("there is no token endpoint to ask")), skipped=True)
     if how := judging.from_cache(seen[1]) or _same_request(seen):
         return Checked(finding=found("token-cached", how=how))
     said = seen[0].headers.get("cache-control", "")
     if "no-store" not in said:
-        return Checked(finding=found("token-cached", how=f"Cache-Control is {said or 'missing'} in place of no-store"))
-    return _stale(target) or Checked("/token is answered anew each time, the metadata are of today")
+        how = Said(_("Cache-Control is {said} in place of no-store"), said=said or Said(_("missing")))
+        return Checked(finding=found("token-cached", how=how))
+    return _stale(target) or Checked(Said(_("/token is answered anew each time, the metadata are of today")))
 
 
 def _same_request(seen: list[httpx2.Response]) -> str:
     ids = {answer.headers.get("x-request-id") for answer in seen}
-    return "two requests, one X-Request-Id" if len(ids) == 1 and None not in ids else ""
+    return Said(_("two requests, one X-Request-Id")) if len(ids) == 1 and None not in ids else ""
 
 
 def _stale(target: Target) -> Checked | None:
@@ -154,10 +159,11 @@ def large_bodies(target: Target) -> Checked:
     try:
         answer = target.ask("POST", path, content=b" " * LARGE, headers=headers)
     except NoAnswer as fault:
-        return Checked(finding=found("body-limit", **places, how=fault.finding.fault.id.replace("-", " ")))
+        how = Said(_("timeout") if fault.finding.fault.id == "timeout" else _("cut off"))
+        return Checked(finding=found("body-limit", **places, how=how))
     if answer.status_code == 413 or (answer.status_code >= 500 and document(answer) is None):
         return Checked(finding=found("body-limit", **places, how=str(answer.status_code)))
-    return Checked(f"{places['size']} reach /mcp")
+    return Checked(Said(_("{size} reach /mcp"), size=places["size"]))
 
 
 def streams(target: Target) -> Checked:
@@ -167,17 +173,17 @@ def streams(target: Target) -> Checked:
     try:
         with target.http.stream("GET", url, headers={"accept": "text/event-stream"}) as answer:
             if answer.status_code != 200 or not answer.headers.get("content-type", "").startswith("text/event-stream"):
-                return Checked("cannot be told: this server has no check for it", skipped=True)
-            for _ in _events(answer):
+                return Checked(Said(_("cannot be told: this server has no check for it")), skipped=True)
+            for _event in _events(answer):
                 came.append(time.perf_counter())
     except httpx2.HTTPError as error:
         raise target.unanswered("GET", url, error) from None
     if len(came) < 2:
-        return Checked("cannot be told: the stream ended early", skipped=True)
+        return Checked(Said(_("cannot be told: the stream ended early")), skipped=True)
     apart = came[-1] - came[0]
     if apart < STREAM_APART / 2:
         return Checked(finding=found("streams-buffered", seconds=f"{STREAM_APART:.1f}"))
-    return Checked(f"pass as they come, the first event {apart:.1f} s before the last")
+    return Checked(Said(_("pass as they come, the first event {seconds} s before the last"), seconds=f"{apart:.1f}"))
 
 
 STREAM_APART: Final = 0.6
@@ -193,11 +199,11 @@ def _events(answer: httpx2.Response) -> Iterator[str]:
 def head(target: Target) -> Checked:
     path = f"{RESOURCE}{target.at}/mcp"
     if target.ask("GET", path).status_code != 200:
-        return Checked("there is no document to ask for", skipped=True)
+        return Checked(Said(_("there is no document to ask for")), skipped=True)
     answer = target.ask("HEAD", path)
     if answer.status_code != 200:
         return Checked(finding=found("head-refused", path=path, status=str(answer.status_code)))
-    return Checked("is answered as GET is")
+    return Checked(Said(_("is answered as GET is")))
 
 
 def clock(target: Target) -> Checked:
@@ -208,21 +214,23 @@ def clock(target: Target) -> Checked:
     try:
         there = parsedate_to_datetime(answer.headers.get("date", "")).replace(tzinfo=UTC)
     except ValueError:
-        return Checked("the server does not tell its time", skipped=True)
+        return Checked(Said(_("the server does not tell its time")), skipped=True)
     apart = (there - middle).total_seconds() + 0.5
     if abs(apart) > CLOCK:
-        direction = "before" if apart > 0 else "behind"
+        direction = Said(_("before") if apart > 0 else _("behind"))
         return Checked(finding=found("clock-differs", seconds=f"{abs(apart):.0f}", direction=direction))
-    return Checked("less than a second apart" if abs(apart) < 1 else f"{abs(apart):.0f} s apart")
+    if abs(apart) < 1:
+        return Checked(Said(_("less than a second apart")))
+    return Checked(Said(_("{seconds} s apart"), seconds=f"{abs(apart):.0f}"))
 
 
 CHECKS: Final[dict[str, Check]] = {
-    "clock": clock,
-    "challenge": challenge,
-    "documents": documents,
-    "Authorization": authorization,
-    "caches": caches,
-    "HEAD": head,
-    "large requests": large_bodies,
-    "event streams": streams,
+    Said(_("clock")): clock,
+    Said(_("challenge")): challenge,
+    Said(_("documents")): documents,
+    Said(_("Authorization")): authorization,
+    Said(_("caches")): caches,
+    Said(_("HEAD")): head,
+    Said(_("large requests")): large_bodies,
+    Said(_("event streams")): streams,
 }

@@ -13,6 +13,8 @@ from cryptography.x509.oid import AuthorityInformationAccessOID, NameOID
 
 from ovauth.doctor.asking import TIMEOUT, Target
 from ovauth.doctor.faults import Finding, NoAnswer, found, shown
+from ovauth.doctor.saying import Said
+from ovauth.doctor.saying import gettext_noop as _
 from ovauth.rules import networks, origin
 
 SOON: Final = 10
@@ -55,7 +57,8 @@ def reach(target: Target) -> Reached:
         reached.findings.append(_why_untrusted(target, error, certificate))
     else:
         reached.findings += _doubts(target, certificate)
-    reached.certificate = f"from {_authority(certificate)}, until {certificate.not_valid_after_utc:%Y-%m-%d}"
+    until = f"{certificate.not_valid_after_utc:%Y-%m-%d}"
+    reached.certificate = Said(_("from {authority}, until {until}"), authority=_authority(certificate), until=until)
     return reached
 
 
@@ -92,7 +95,7 @@ def _connect(target: Target) -> socket.socket:
     except ConnectionRefusedError:
         raise NoAnswer(found("refused", **places)) from None
     except TimeoutError:
-        what = f"A connection to {target.host} port {target.port}"
+        what = Said(_("A connection to {host} port {port}"), **places)
         raise NoAnswer(found("timeout", what=what, seconds=f"{TIMEOUT:.0f}")) from None
     except OSError as error:
         raise NoAnswer(found("no-route", **places, why=error.strerror or str(error))) from None
@@ -104,7 +107,7 @@ def _dead_addresses(target: Target, addresses: Sequence[str]) -> Iterator[Findin
         try:
             socket.create_connection((address, target.port), timeout=TIMEOUT / 2).close()
         except (ConnectionRefusedError, TimeoutError) as error:
-            why = "refused" if isinstance(error, ConnectionRefusedError) else "no answer"
+            why = Said(_("refused") if isinstance(error, ConnectionRefusedError) else _("no answer"))
             yield found("one-address-dead", host=target.host, dead=address, why=why)
             return
         except OSError:
@@ -155,7 +158,7 @@ def _why_untrusted(target: Target, error: ssl.SSLCertVerificationError, certific
         case code if code == _SELF_SIGNED:
             return found("certificate-self-signed", **places)
         case code if code in (_WRONG_NAME, _WRONG_ADDRESS):
-            return found("certificate-wrong-name", **places, names=", ".join(_names(certificate)) or "nobody")
+            return found("certificate-wrong-name", **places, names=", ".join(_names(certificate)) or Said(_("nobody")))
         case code if code in (_NO_ISSUER, _NO_ISSUER_LEAF) and _tells_where_its_issuer_is(certificate):
             return found("certificate-chain-incomplete", **places)
         case _:
@@ -185,7 +188,7 @@ def _authority(certificate: x509.Certificate) -> str:
         for kind in (NameOID.ORGANIZATION_NAME, NameOID.COMMON_NAME)
         for attribute in name.get_attributes_for_oid(kind)
     ]
-    return shown(" ".join(map(str, told)), 60) or "nobody named"
+    return shown(" ".join(map(str, told)), 60) or Said(_("nobody named"))
 
 
 def _names(certificate: x509.Certificate) -> list[str]:

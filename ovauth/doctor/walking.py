@@ -13,10 +13,14 @@ from ovauth.doctor import judging
 from ovauth.doctor.asking import Target, document, is_page, media_type, named
 from ovauth.doctor.clients import OPENID, RESOURCE, Client
 from ovauth.doctor.faults import Finding, NoAnswer, found, shown
+from ovauth.doctor.saying import Said
+from ovauth.doctor.saying import gettext_noop as _
 from ovauth.rules import pkce
 
 BROWSER: Final = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/156.0.0.0 Safari/537.36"
 NEUTRAL: Final = "ovauth-doctor"
+CODE_PAGE: Final = Said(_("code page"))
+"""The last step of a walk."""
 
 
 class Stuck(Exception):
@@ -51,10 +55,10 @@ class Walk:
         """All steps until one cannot be taken. With `keep` the client stays registered, for whoever goes on."""
         started = time.perf_counter()
         steps: dict[str, Callable[[], None]] = {
-            "challenge": self._knock,
-            "discovery": self._discover,
-            "registration": self._register,
-            "code page": self._authorize,
+            Said(_("challenge")): self._knock,
+            Said(_("discovery")): self._discover,
+            Said(_("registration")): self._register,
+            CODE_PAGE: self._authorize,
         }
         try:
             for name, step in steps.items():
@@ -89,7 +93,7 @@ class Walk:
             if _is_an_mcp_answer(answer):
                 raise self._stuck(found("no-login", url=self.target.mcp))
             if answer.status_code not in (401, 403):
-                kind = ", a web page" if is_page(answer) else ""
+                kind = Said(_(", a web page")) if is_page(answer) else ""
                 raise self._stuck(found("no-mcp", url=self.target.mcp, status=str(answer.status_code), kind=kind))
             self._read(method, url, answer, ["authorization", "content-type", "mcp-protocol-version"])
             challenge = judging.challenge(answer)
@@ -103,7 +107,9 @@ class Walk:
     def _check_origin(self, said: str, path: str) -> None:
         """The address in the challenge is compared as the issuer is, but it does not stop those who go on to look."""
         if said != self.target.origin + path and said.endswith(path):
-            self._note(judging.address(self.target, "The challenge of /mcp", said.removesuffix(path) + self.target.at))
+            self._note(
+                judging.address(self.target, Said(_("The challenge of /mcp")), said.removesuffix(path) + self.target.at)
+            )
 
     def _discover(self) -> None:
         for path in self.client.tried:
@@ -155,7 +161,9 @@ class Walk:
     def _register(self) -> None:
         endpoint = self.metadata.get("registration_endpoint")
         if not isinstance(endpoint, str):
-            raise self._stuck(found("registration-closed", how="there is no registration_endpoint in its metadata"))
+            raise self._stuck(
+                found("registration-closed", how=Said(_("there is no registration_endpoint in its metadata")))
+            )
         url = self.target.here(endpoint)
         headers = {"authorization": f"Bearer {self.initial_access_token}"} if self.initial_access_token else {}
         answer = self._ask("POST", url, json=self.client.document(self.scopes), headers=headers)
@@ -164,9 +172,8 @@ class Walk:
         self._judge(judging.on_the_way(self.target, "POST", url, answer))
         told = document(answer) or {}
         if answer.status_code not in (200, 201):
-            why = shown(
-                str(told.get("error_description") or told.get("error") or ("a web page" if is_page(answer) else ""))
-            )
+            why = shown(str(told.get("error_description") or told.get("error") or ""))
+            why = why or (Said(_("a web page")) if is_page(answer) else "")
             raise self._stuck(found("registration-refused", status=str(answer.status_code), why=why))
         self.registered = told
         self._read("POST", url, answer, ["content-type"])
@@ -175,13 +182,12 @@ class Walk:
     def _why_unusable(self, told: dict[str, Any]) -> Finding | None:
         asked = self.client.document(self.scopes)["token_endpoint_auth_method"]
         if not isinstance(told.get("client_id"), str):
-            return found("registration-broken", why="it has no client_id")
+            return found("registration-broken", why=Said(_("it has no client_id")))
         if empty := [name for name, value in told.items() if value is None]:
-            return found("registration-broken", why=f"`{shown(empty[0], 40)}` is null")
+            return found("registration-broken", why=Said(_("`{name}` is null"), name=shown(empty[0], 40)))
         if told.get("token_endpoint_auth_method", asked) != asked:
-            return found(
-                "registration-broken", why=f"it does not name the authentication method that was asked for ({asked})"
-            )
+            why = Said(_("it does not name the authentication method that was asked for ({asked})"), asked=asked)
+            return found("registration-broken", why=why)
         return None
 
     def _authorize(self) -> None:
@@ -203,7 +209,9 @@ class Walk:
         if any("same-origin" in value for value in policy):
             self._note(found("popup-cut", policy=shown(", ".join(policy), 60)))
         if (status := self.waits()) != "pending":
-            raise self._stuck(found("authorize-refused", why=f"the page is there, but it says {status}"))
+            raise self._stuck(
+                found("authorize-refused", why=Said(_("the page is there, but it says {status}"), status=status))
+            )
 
     def _request(self) -> dict[str, str]:
         sent = {
@@ -227,10 +235,10 @@ class Walk:
         if finding is not None and not answer.is_redirect and finding.fault.id != "login-wall":
             return finding
         if error := parse_qs(urlsplit(location).query).get("error"):
-            return found("authorize-refused", why=f"it answers {shown(error[0], 60)}")
+            return found("authorize-refused", why=Said(_("it answers {status}"), status=shown(error[0], 60)))
         if answer.is_success or answer.is_redirect:
             return None
-        return found("authorize-refused", why=f"it answers {answer.status_code}")
+        return found("authorize-refused", why=Said(_("it answers {status}"), status=str(answer.status_code)))
 
     def status(self) -> dict[str, Any]:
         """What became of the request, for the browser that began it."""
@@ -238,7 +246,8 @@ class Walk:
         return document(self._browse(f"{self.target.at}/oauth/authorize/page/status?{query}")) or {}
 
     def waits(self) -> str:
-        return shown(str(self.status().get("status", "nothing that can be read")), 40)
+        status = self.status().get("status")
+        return Said(_("nothing that can be read")) if status is None else shown(str(status), 40)
 
     def unregister(self) -> None:
         """By RFC 7592. Whatever the way was, what we made is gone; `left` if it could not be."""

@@ -1,17 +1,25 @@
 """`manage.py` without a command: ours first, each with what it does, and Django's own by name below."""
 
 from collections import defaultdict
-from typing import Final
+from typing import Any, Final
 
 from django.core.management import ManagementUtility, get_commands, load_command_class
+from django.utils import translation
 
-from ovauth.conf import VERSION
+from ovauth.conf import VERSION, terminal_language
 
 FIRST: Final = "serve"
+TRANSLATED: Final = {"check", "doctor"}
+"""They speak the language of the terminal. What the others say is kept in logs and read by programs: it is English."""
 
 
 class Program(ManagementUtility):
-    """Django's, with another overview."""
+    """Django's, with another overview, and two commands that know more than English."""
+
+    def fetch_command(self, subcommand: str) -> Any:
+        if subcommand in TRANSLATED:
+            translation.activate(terminal_language())
+        return super().fetch_command(subcommand)
 
     def main_help_text(self, commands_only: bool = False) -> str:
         if commands_only:  # for the shell's completion
