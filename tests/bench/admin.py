@@ -20,7 +20,9 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 ROUNDS = 5
 LISTS: dict[str, tuple[str, ...]] = {
@@ -246,15 +248,30 @@ print(f"{len(waits)} {waits[-1] * 1000:.1f} {waits[int(len(waits) * .99)] * 1000
 
 
 def garbage() -> None:
-    """A writer's longest wait is the longest hold of the lock. Without the collector it waits for nothing but the disk."""
+    """How long the lock is held; and how long a writer waits, which is longer: SQLite sleeps up to 100 ms between tries."""
+    from django.db import transaction
+
     from ovauth.flows import garbage
 
     with _writing("without a collector"):
         time.sleep(5)
+    held: list[tuple[float, float]] = []
+
+    @contextmanager
+    def held_for() -> Iterator[None]:
+        with transaction.atomic():
+            started, worked = time.perf_counter(), time.thread_time()
+            yield
+            # up to the commit: what SQLite then does with its log, it does while others write
+            held.append(((time.perf_counter() - started) * 1000, (time.thread_time() - worked) * 1000))
+
     started = time.perf_counter()
-    with _writing("beside the collector"):
+    with _writing("beside the collector"), patch.object(garbage, "transaction", SimpleNamespace(atomic=held_for)):
         deleted = garbage.collect()
     took = time.perf_counter() - started
+    for what, each in (("by the clock", sorted(took for took, _ in held)), ("of CPU", sorted(busy for _, busy in held))):
+        most, high, middle = each[-1], each[int(len(each) * 0.99)], statistics.median(each)
+        print(f"held the lock {len(each):,} times: at most {most:.1f} ms {what}, p99 {high:.1f}, median {middle:.1f}")
     total = sum(deleted.values())
     print(f"collected in {took:.1f} s: {', '.join(f'{count:,} {kind}' for kind, count in deleted.items() if count)}")
     print(f"{total / took:,.0f} rows a second")
