@@ -5,11 +5,13 @@ and its host still acknowledges every packet: only whoever asks can give up.
 """
 
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import psycopg
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
+
+if TYPE_CHECKING:  # 13 MB that a server on SQLite has no use for
+    import psycopg
 
 PATIENCE: Final = 10
 """Seconds; more than the `statement_timeout` of the settings, which tells more."""
@@ -29,7 +31,9 @@ def _make_impatient(connection: BaseDatabaseWrapper, **_: Any) -> None:
         connected.wait = partial(_wait, connected)
 
 
-def _wait(connected: psycopg.Connection[Any], generator: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
+def _wait(connected: "psycopg.Connection[Any]", generator: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
+    import psycopg
+
     try:
         return psycopg.Connection.wait(connected, generator, interval, PATIENCE if timeout is None else timeout)
     except psycopg.OperationalError as error:
