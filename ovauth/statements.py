@@ -131,9 +131,24 @@ CLIENT_USED: Final = Statement("UPDATE ovauth_client SET last_used_at = :now WHE
 
 TALLY: Final = Statement("SELECT count, expires_at FROM ovauth_tally WHERE key = :key AND expires_at > :now")
 
-COUNT: Final = Statement("""
+_WINDOW_IS_OPEN: Final = "(ovauth_tally.expires_at > :now AND ovauth_tally.count > 0)"
+"""A window begins with a failure: one in which every guess was right begins anew."""
+
+_ONE_MORE: Final = f"""
 INSERT INTO ovauth_tally (key, count, expires_at) VALUES (:key, 1, :until)
     ON CONFLICT (key) DO UPDATE
-   SET count = CASE WHEN ovauth_tally.expires_at > :now THEN ovauth_tally.count + 1 ELSE 1 END,
-       expires_at = CASE WHEN ovauth_tally.expires_at > :now THEN ovauth_tally.expires_at ELSE excluded.expires_at END
+   SET count = CASE WHEN {_WINDOW_IS_OPEN} THEN ovauth_tally.count + 1 ELSE 1 END,
+       expires_at = CASE WHEN {_WINDOW_IS_OPEN} THEN ovauth_tally.expires_at ELSE excluded.expires_at END
+"""
+
+COUNT: Final = Statement(_ONE_MORE)
+
+PLACE: Final = Statement(f"""
+{_ONE_MORE} WHERE NOT {_WINDOW_IS_OPEN} OR ovauth_tally.count < :most RETURNING count, expires_at
 """)
+"""Counts as long as the limit is not reached; no row when it is."""
+
+GIVE_BACK: Final = Statement("""
+UPDATE ovauth_tally SET count = count - 1 WHERE key = :key AND expires_at = :until AND count > 0
+""")
+"""Within the window in which the place was taken, and no other."""

@@ -33,7 +33,7 @@ def facts(request: HttpRequest) -> dict[str, Any]:
         ("client", "", _("clients are known"), Client.objects.all()),
         ("client", "?state=blocked", _("of them are blocked"), Client.objects.filter(blocked_at__isnull=False)),
         ("member", "", _("users"), Member.objects.all()),
-        ("tally", "?state=counts", _("limits count failures"), Tally.objects.filter(expires_at__gt=now)),
+        ("tally", "?state=counts", _("limits count failures"), Tally.objects.filter(expires_at__gt=now, count__gt=0)),
     )
     return {
         "counts": [

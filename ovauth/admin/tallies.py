@@ -27,7 +27,7 @@ class Tallies(base.Look):
             "state",
             _("state"),
             {
-                "counts": (_("counts"), lambda: Q(expires_at__gt=timezone.now())),
+                "counts": (_("counts"), lambda: Q(expires_at__gt=timezone.now(), count__gt=0)),
                 "over": (_("over"), lambda: Q(expires_at__lte=timezone.now())),
             },
         ),

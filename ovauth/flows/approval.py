@@ -136,14 +136,16 @@ def present_one_time_password(*, pending_id: str, browser: str | None, typed: st
     limits.check(counted)
     with transaction.atomic():
         pending = _of_this_browser(pending_id, browser)
+        places = limits.take(counted)
         spent = one_time_password.spend(typed, now)
-        if spent is not None:
+        if spent is None:
+            audit.record("otp.failed", now=now, by=Actor.BROWSER, client=pending.client)
+        else:
+            limits.give_back(places)
             PendingAuthorization.objects.filter(pk=pending.pk).update(one_time_password=spent)
             told: Any = {"member": spent.member, "client": pending.client, "credential": spent.digest}
             audit.record("otp.used", now=now, by=Actor.ONE_TIME_PASSWORD, **told)
     if spent is None:
-        limits.count(counted)
-        audit.record("otp.failed", now=now, by=Actor.BROWSER, client=pending.client)
         raise NotFound("This one-time password is wrong, used or expired.")
 
 
@@ -176,16 +178,18 @@ def _find(authority: Authority, code: str | None, pending_id: str | None, ip: st
 
 def _by_code(typed: str, authority: Authority, ip: str, now: datetime) -> PendingAuthorization:
     counted = ((limits.CODE_BY_MEMBER, authority.guesser), (limits.CODE_BY_ADDRESS, household(ip)))
-    limits.check(counted)
     code = credentials.normalise(typed, credentials.DISPLAY_CODE_LENGTH)
     digests = authorization.code_digests(code or "")
-    found = PendingAuthorization.objects.select_related("client").filter(code_digest__in=digests).first()
-    if found is None or found.expires_at <= now:
-        limits.count(counted)
+    limits.check(counted)
+    with transaction.atomic():
+        places = limits.take(counted)
+        found = PendingAuthorization.objects.select_related("client").filter(code_digest__in=digests).first()
+        if found is not None and found.expires_at > now:
+            limits.give_back(places)
+            return found
         guesser = Member.objects.select_related("account").filter(pk=authority.member_pk).first()
         audit.record("authorization.code_failed", now=now, by=authority.kind, member=guesser)
-        raise NotFound(NO_SUCH_CODE)
-    return found
+    raise NotFound(NO_SUCH_CODE)
 
 
 def _of_this_browser(pending_id: str, browser: str | None) -> PendingAuthorization:

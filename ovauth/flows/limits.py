@@ -1,11 +1,15 @@
 """Failures are counted, not successes, in the database that every process shares.
 
 A limit is keyed by who guesses (a key, a user, an address), never by what is guessed: it must not lock the victim out.
+
+What a person types is short enough to guess: there a place is taken before the guess is judged, and given back when it was
+right, so that of a burst no more are judged than the limit says. Everything else is checked, and counted afterwards: a
+client's secret has 256 bits, and no burst brings anybody closer to it.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.db import transaction
 from django.utils import timezone
@@ -14,7 +18,7 @@ from ovauth import credentials, metrics, statements
 from ovauth.errors import TooManyRequests
 from ovauth.flows import audit
 from ovauth.models import Member, Tally
-from ovauth.sql import moment
+from ovauth.sql import Row, moment
 
 LONGEST_NAME = 100
 
@@ -53,6 +57,46 @@ KEYS_BY_URL = Limit("client keys/url", 30, 300)
 Counted = Iterable[tuple[Limit, str]]
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One guess of those that a limit allows. `count` is how many of them were taken with it."""
+
+    limit: Limit
+    key: str
+    count: int
+    until: datetime
+
+
+def take(counted: Counted) -> list[Place]:
+    """Counts a guess before it is judged: a place in each of the limits. Whoever is unknown (empty) is not limited.
+
+    Within a transaction of the caller's; while that lasts, the next guess of the same guesser waits. `check` comes before
+    it: whoever has reached the limit gets no turn to write. Raises TooManyRequests when that happened in between.
+    """
+    now = timezone.now()
+    places = []
+    for limit, who in counted:
+        if who:
+            key = limit.key(who)
+            until = now + timedelta(seconds=limit.window)
+            row = statements.PLACE.row(key=key, now=now, until=until, most=limit.most)
+            if row is None:
+                raise _reached(limit, key, statements.TALLY.row(key=key, now=now) or (limit.most, until), now)
+            places.append(Place(limit, key, row[0], moment(row[1])))
+    return places
+
+
+def give_back(places: Iterable[Place]) -> None:
+    """The guess was right, or none: it does not count."""
+    for place in places:
+        statements.GIVE_BACK.run(key=place.key, until=place.until)
+
+
+def used_up(places: Iterable[Place]) -> list[str]:
+    """The surfaces of those limits whose last place is among these."""
+    return sorted(place.limit.surface for place in places if place.count == place.limit.most)
+
+
 def check(counted: Counted) -> None:
     """Raises TooManyRequests when one of the limits is reached. Whoever is unknown (empty) is not limited."""
     wanted = {limit.key(who): limit for limit, who in counted if who}
@@ -60,9 +104,7 @@ def check(counted: Counted) -> None:
     for key, limit in wanted.items():
         tally = statements.TALLY.row(key=key, now=now)
         if tally is not None and tally[0] >= limit.most:
-            metrics.limited(limit.surface)
-            wait = int((moment(tally[1]) - now).total_seconds()) + 1
-            raise TooManyRequests(wait, reason=f"{key} reached {tally[0]}")
+            raise _reached(limit, key, tally, now)
 
 
 def count(counted: Counted) -> None:
@@ -71,13 +113,6 @@ def count(counted: Counted) -> None:
     for limit, who in counted:
         if who:
             statements.COUNT.run(key=limit.key(who), now=now, until=now + timedelta(seconds=limit.window))
-
-
-def just_reached(counted: Counted) -> list[str]:
-    """The surfaces of those limits that are reached since the failure that was counted last."""
-    wanted = {limit.key(who): limit for limit, who in counted if who}
-    found = Tally.objects.filter(key__in=wanted, expires_at__gt=timezone.now()).values_list("key", "count")
-    return sorted(wanted[key].surface for key, count in found if count == wanted[key].most)
 
 
 def forget(*, tally_pk: int, member: Member) -> bool:
@@ -90,3 +125,9 @@ def forget(*, tally_pk: int, member: Member) -> bool:
         tally.delete()
         audit.record("admin.action", now=now, member=member, action="forget rate limit", of=tally.key)
     return True
+
+
+def _reached(limit: Limit, key: str, tally: Row, now: datetime) -> TooManyRequests:
+    metrics.limited(limit.surface)
+    wait = int((moment(tally[1]) - now).total_seconds()) + 1
+    return TooManyRequests(wait, reason=f"{key} reached {tally[0]}")

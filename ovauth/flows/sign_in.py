@@ -1,8 +1,11 @@
 """Signing in to the console: failures are counted, never the victim locked out (see `limits`).
 
+A password takes long to judge, so nothing is locked meanwhile: a place is taken before, and given back afterwards.
+
 By a password, or by an API key or one-time password; then the session can do no more than what opened it, and ends with it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -16,26 +19,37 @@ from ovauth.provenance import Actor
 from ovauth.rules.networks import household
 
 Counted = tuple[tuple[limits.Limit, str], ...]
+Attempt = Sequence[limits.Place]
 
 
-def check(*, name: str, ip: str) -> None:
-    """Raises TooManyRequests for a guesser; before any password is looked at."""
-    limits.check(_counted(name, ip))
-
-
-def failed(*, name: str, ip: str) -> None:
-    """Counts a wrong name or password. The name is not noted: people type passwords there."""
+def begin(*, name: str, ip: str) -> Attempt:
+    """Counts an attempt, before any password is looked at. Raises TooManyRequests for a guesser."""
     counted = _counted(name, ip)
-    limits.count(counted)
+    limits.check(counted)
+    with transaction.atomic():
+        return limits.take(counted)
+
+
+def failed(attempt: Attempt) -> None:
+    """A wrong name or password: it stays counted. The name is not noted: people type passwords there."""
     now = timezone.now()
-    audit.record("login.failed", now=now, by=Actor.BROWSER)
-    if surfaces := limits.just_reached(counted):
-        audit.record("login.locked", now=now, by=Actor.BROWSER, limits=surfaces)
+    with transaction.atomic():
+        audit.record("login.failed", now=now, by=Actor.BROWSER)
+        if surfaces := limits.used_up(attempt):
+            audit.record("login.locked", now=now, by=Actor.BROWSER, limits=surfaces)
 
 
-def succeeded(*, member: Member, by: Actor = Actor.SESSION) -> None:
+def withdrawn(attempt: Attempt) -> None:
+    """Nothing was guessed, or it was right: it does not count."""
+    with transaction.atomic():
+        limits.give_back(attempt)
+
+
+def succeeded(*, member: Member, by: Actor = Actor.SESSION, attempt: Attempt = ()) -> None:
     """`by` is what they signed in with; a password opens a session of their own."""
-    audit.record("login.succeeded", now=timezone.now(), by=by, member=member)
+    with transaction.atomic():
+        limits.give_back(attempt)
+        audit.record("login.succeeded", now=timezone.now(), by=by, member=member)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +66,13 @@ def by_secret(*, secret: str, ip: str) -> BySecret:
 
     Raises NotFound for whatever does not work, TooManyRequests for a guesser.
     """
-    check(name="", ip=ip)
     now = timezone.now()
+    attempt = begin(name="", ip=ip)
     found = _of_api_key(secret.strip()) or _of_one_time_password(secret, now)
     if found is None or not found.member.is_active:
-        failed(name="", ip=ip)
+        failed(attempt)
         raise NotFound("This API key or one-time password is wrong, used or expired.")
+    withdrawn(attempt)
     return found
 
 

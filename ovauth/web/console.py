@@ -147,13 +147,13 @@ class SignIn(LoginView):
         if "secret" in request.POST:
             return self._by_secret(request)
         # Counted before any password is looked at, so that a locked guesser learns nothing. Raises TooManyRequests.
-        sign_in.check(**self._who())
+        self.attempt = sign_in.begin(name=request.POST.get("username", ""), ip=_ip(request))
         return super().post(request, *args, **kwargs)
 
     def form_valid(self, form: AuthenticationForm) -> HttpResponse:
         answer = super().form_valid(form)
         self.request.session.pop(callers.API_KEY, None)
-        return self._signed_in(form.get_user(), answer, Actor.SESSION)
+        return self._signed_in(form.get_user(), answer, Actor.SESSION, self.attempt)
 
     def _by_secret(self, request: HttpRequest) -> HttpResponse:
         """By an API key, on which the session then hangs, or by a one-time password."""
@@ -169,15 +169,17 @@ class SignIn(LoginView):
             request.session[callers.API_KEY] = found.api_key_pk
         return self._signed_in(found.member, SeeOther(self.get_success_url()), found.kind)
 
-    def _signed_in(self, member: Any, answer: HttpResponse, by: Actor) -> HttpResponse:
-        sign_in.succeeded(member=member, by=by)
+    def _signed_in(self, member: Any, answer: HttpResponse, by: Actor, attempt: sign_in.Attempt = ()) -> HttpResponse:
+        sign_in.succeeded(member=member, by=by, attempt=attempt)
         self.request.session.set_expiry(None)  # it may have begun as the short one of a code
         answer.status_code = 303
         return answer
 
     def form_invalid(self, form: AuthenticationForm) -> HttpResponse:
         if form.non_field_errors():
-            sign_in.failed(**self._who())
+            sign_in.failed(self.attempt)
+        else:
+            sign_in.withdrawn(self.attempt)
         return self.render_to_response(self.get_context_data(form=form), status=400)
 
     def get_context_data(self, **context: Any) -> dict[str, Any]:
@@ -191,9 +193,6 @@ class SignIn(LoginView):
         if not name and _is_at_the_machine(self.request) and accounts.first_password_stands():
             found["printed"] = name = accounts.FIRST_OPERATOR
         return found | {"fault": fault, "name": name}
-
-    def _who(self) -> dict[str, str]:
-        return {"name": self.request.POST.get("username", ""), "ip": _ip(self.request)}
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

@@ -146,10 +146,10 @@ def test_a_wrong_one_time_password_is_told(bob: Person, client_app: Client) -> N
 
 def test_a_guesser_of_passwords_is_told_once_when_they_have_to_wait(db: None) -> None:
     for _ in range(limits.SIGN_IN_BY_NAME_AND_ADDRESS.most):
-        sign_in.failed(name="bob", ip="192.0.2.1")
+        sign_in.failed(sign_in.begin(name="bob", ip="192.0.2.1"))
     assert events() == ["login.failed"] * limits.SIGN_IN_BY_NAME_AND_ADDRESS.most + ["login.locked"]
     with pytest.raises(TooManyRequests):
-        sign_in.check(name="bob", ip="192.0.2.1")
+        sign_in.begin(name="bob", ip="192.0.2.1")
 
 
 def test_a_program_is_known_by_its_name_and_a_browser_by_its_family() -> None:

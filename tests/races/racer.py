@@ -40,12 +40,14 @@ from ovauth.flows import (
     one_time_password,
     refresh_token,
     revocation,
+    sign_in,
 )
 from ovauth.flows import connections as apps
 from ovauth.flows.authority import Authority
 from ovauth.models import (
     AccessToken,
     ApiKey,
+    AuditEvent,
     AuthorizationCode,
     Client,
     Grant,
@@ -106,8 +108,26 @@ def deny(*, user: str, by: str | int, pending: str) -> str:
     return approval.deny(authority=_authority(user, by), pending_id=pending).status
 
 
-def guess(*, user: str) -> None:
-    approval.review(authority=_authority(user, "session"), code="AAA-AAA")
+def guess(*, user: str, ip: str = "", code: str = "AAA-AAA") -> None:
+    approval.review(authority=_authority(user, "session"), code=code, ip=ip)
+
+
+def guess_a_password(*, ip: str) -> None:
+    sign_in.failed(sign_in.begin(name="somebody", ip=ip))
+
+
+def display_code(*, pending: str) -> str:
+    return authorization.look(pending_id=pending, browser="browser").display_code
+
+
+def audited(*, event: str, since: int = 0) -> int:
+    return AuditEvent.objects.filter(event=event).count() - since
+
+
+def guessers(*, users: list[str]) -> list[str]:
+    """The keys under which wrong codes of these users are counted."""
+    numbers = Member.objects.filter(name__in=users).values_list("pk", flat=True)
+    return [limits.CODE_BY_MEMBER.key(f"member {number}") for number in numbers]
 
 
 def failures(*, key: str) -> int:

@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import pytest
 
+from ovauth.flows import limits
 from tests.races.conftest import RACERS, Arena, Outcome
 
 pytestmark = pytest.mark.xdist_group("races")
@@ -188,10 +189,43 @@ def test_no_failure_is_lost_whether_the_window_is_new_or_over(arena: Arena, roun
 
 
 @rounds
-def test_twenty_guesses_at_once_end_the_guessing(arena: Arena, round_: int) -> None:
-    user = arena.new_user()
-    assert set(refusals(arena.all_at_once("guess", user=user))) <= {"NotFound", "TooManyRequests"}
+def test_of_a_burst_of_wrong_codes_as_many_are_judged_as_the_limit_says(arena: Arena, round_: int) -> None:
+    user, most = arena.new_user(), limits.CODE_BY_MEMBER.most
+    judged = arena.audited(event="authorization.code_failed")
+    assert refusals(arena.all_at_once("guess", user=user)) == {"NotFound": most, "TooManyRequests": RACERS - most}
+    assert arena.audited(event="authorization.code_failed", since=judged) == most
     assert refusals(arena.race(("guess", {"user": user}))) == {"TooManyRequests": 1}
+
+
+@rounds
+def test_of_a_burst_of_many_users_as_many_are_judged_as_their_address_has(arena: Arena, round_: int) -> None:
+    users, ip, most = [arena.new_user() for _ in range(RACERS // 5)], str(uuid4()), limits.CODE_BY_ADDRESS.most
+    outcomes = arena.race(*[("guess", {"user": user, "ip": ip}) for user in users * 5])
+    assert refusals(outcomes) == {"NotFound": most, "TooManyRequests": RACERS - most}
+    # Whom the address stopped has no place of their own less for it.
+    assert sum(arena.failures(key=key) for key in arena.guessers(users=users)) == most
+
+
+@rounds
+def test_of_right_codes_at_once_none_is_refused_and_none_counts(arena: Arena, round_: int) -> None:
+    user, ip = arena.new_user(), str(uuid4())
+    code = arena.display_code(pending=arena.new_pending(client=arena.new_client()["client"]))
+    assert not refusals(arena.all_at_once("guess", user=user, code=code, ip=ip))
+    assert sum(arena.failures(key=key) for key in (f"code/address:{ip}", *arena.guessers(users=[user]))) == 0
+
+
+@rounds
+def test_of_a_burst_of_wrong_one_time_passwords_as_many_are_judged_as_the_limit_says(arena: Arena, round_: int) -> None:
+    page, most = arena.new_pending(client=arena.new_client()["client"]), limits.OTP_BY_PENDING.most
+    outcomes = arena.all_at_once("present", pending=page, browser="browser", typed="AAAA-AAAA")
+    assert refusals(outcomes) == {"NotFound": most, "TooManyRequests": RACERS - most}
+
+
+@rounds
+def test_of_a_burst_of_passwords_as_many_are_judged_as_the_limit_says_and_one_tells(arena: Arena, round_: int) -> None:
+    locked, most = arena.audited(event="login.locked"), limits.SIGN_IN_BY_NAME_AND_ADDRESS.most
+    assert refusals(arena.all_at_once("guess_a_password", ip=str(uuid4()))) == {"TooManyRequests": RACERS - most}
+    assert arena.audited(event="login.locked", since=locked) == 1
 
 
 @rounds

@@ -103,7 +103,7 @@ def test_a_guesser_is_stopped_even_with_the_right_password_and_told_for_how_long
 
 def test_a_guesser_locks_out_neither_the_victim_elsewhere_nor_others_here(web: Web, alice: Person, bob: Person) -> None:
     for _ in range(8):
-        sign_in.failed(name="alice", ip="127.0.0.1")
+        sign_in.failed(sign_in.begin(name="alice", ip="127.0.0.1"))
     elsewhere = web.post(LOGIN, {"username": "alice", "password": alice.password}, REMOTE_ADDR="192.0.2.9")
     assert elsewhere.status_code == 303
     assert web.post("/console/logout").status_code == 303
@@ -112,9 +112,9 @@ def test_a_guesser_locks_out_neither_the_victim_elsewhere_nor_others_here(web: W
 
 def test_a_very_long_name_is_limited_too(web: Web) -> None:
     for _ in range(8):
-        sign_in.failed(name="x" * 300, ip="127.0.0.1")
+        sign_in.failed(sign_in.begin(name="x" * 300, ip="127.0.0.1"))
     with pytest.raises(Exception, match="reached"):
-        sign_in.check(name="x" * 300, ip="127.0.0.1")
+        sign_in.begin(name="x" * 300, ip="127.0.0.1")
 
 
 @pytest.mark.parametrize("evil", ["https://evil.example/", "//evil.example/", "javascript:alert(1)", "/\\evil.example"])
