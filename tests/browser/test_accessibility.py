@@ -158,7 +158,8 @@ def test_by_keyboard_alone_from_the_app_to_the_approval(site: Site, browser: "Br
     page.goto(site.claude.url())
     reach(page, "document.activeElement.matches('a.primary')")
     page.keyboard.press("Enter")
-    page.wait_for_selector("#id_username:focus")
+    page.wait_for_selector("#id_password:focus")  # the first operator's name stands in the field before it
+    page.keyboard.press("Shift+Tab")
     page.keyboard.type("alice")
     page.keyboard.press("Tab")
     page.keyboard.type(PASSWORD)
