@@ -100,7 +100,8 @@ def database(url: str | None) -> dict[str, Any]:
             # A transaction takes the write lock when it begins, so it waits for its turn and never fails half-way.
             "transaction_mode": "IMMEDIATE",
             "timeout": LOCK_PATIENCE,
-            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL",
+            # In a container nothing but the data folder can be written: SQLite has no other place for what it sorts.
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA temp_store=MEMORY",
         }
         # Tests with several threads need a file: an in-memory database belongs to one connection.
         found["TEST"] = {"NAME": OVAUTH.data_dir / "test.sqlite3"}
