@@ -9,9 +9,14 @@ from django.urls import URLPattern, URLResolver, get_resolver
 
 from ovauth import conf
 from ovauth.web import openapi
-from tests.docs.reference import DOCS, MADE, ROOT, written
+from tests.docs.reference import CHINESE, DOCS, MADE, ROOT, chinese, in_chinese, in_english, sentences, written
 
 ENGLISH = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
+FIGURES = DOCS / "performance-results.md"
+"""Written by the benchmark as it is; the page beside it tells what they mean, in both languages."""
+TRANSLATED = {
+    page: ROOT / "README.zh.md" if page.parent == ROOT else CHINESE / page.name for page in ENGLISH if page != FIGURES
+}
 COMMANDS = sorted(path.stem for path in (ROOT / "ovauth/management/commands").glob("[a-z]*.py"))
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 
@@ -22,8 +27,12 @@ def all_english() -> str:
 
 @pytest.mark.parametrize(("page", "mark"), MADE)
 def test_what_is_made_from_the_program_is_up_to_date(page: str, mark: str) -> None:
-    path = DOCS / page
-    assert path.read_text() == written(path, mark, MADE[page, mark]()), "run  uv run python -m tests.docs"
+    for path, say in ((DOCS / page, in_english), (CHINESE / page, in_chinese)):
+        assert path.read_text() == written(path, mark, MADE[page, mark](say)), "run  uv run python -m tests.docs"
+
+
+def test_what_is_made_is_translated() -> None:
+    assert [text for text in sentences() if not getattr(chinese().find(text), "msgstr", "")] == []
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -82,3 +91,29 @@ def anchors(page: Path) -> set[str]:
     text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
     headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", TRANSLATED, ids=lambda page: page.name)
+def test_each_page_is_there_in_chinese_with_the_same_parts(page: Path) -> None:
+    assert parts(TRANSLATED[page].read_text()) == parts(page.read_text())
+
+
+def test_no_page_is_in_chinese_alone() -> None:
+    assert set(CHINESE.glob("*.md")) <= set(TRANSLATED.values())
+
+
+def parts(text: str) -> dict[str, list[str]]:
+    """What a translation keeps: levels of headings, rows of tables, code without its comments, names."""
+    blocks = re.findall(r"^```(?:\w*)\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    prose = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
+    return {
+        "headings": re.findall(r"^(#+) ", prose, re.MULTILINE),
+        "rows": [str(row.count("|")) for row in re.findall(r"^\|.*\|$", prose, re.MULTILINE)],
+        "code": [_without_comments(block) for block in blocks],
+        "names": sorted(set(re.findall(r"`(OVAUTH_\w+|DATABASE_URL|/[\w./{}-]+|ov[a-z]+_)`", prose))),
+        "pictures": re.findall(r'<img src="(?:docs/|\.\./)?([^"]+)"', prose),
+    }
+
+
+def _without_comments(block: str) -> str:
+    return "\n".join(re.sub(r"\s+#.*$|^#.*$", "", line).rstrip() for line in block.splitlines())
