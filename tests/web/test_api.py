@@ -416,7 +416,7 @@ def test_switched_off_keys_alone_remain(
 
 
 @pytest.mark.parametrize("path", ["/health/live", "/health/ready"])
-def test_health_is_told_to_whoever_watches(site: Site, db: None, path: str) -> None:
+def test_health_is_told_to_whoever_watches(site: Site, transactional_db: None, path: str) -> None:
     assert site.get(path).json() == {"status": "ok"}
     assert site.ask("HEAD", path).status == 200
     assert_refused(site.ask("POST", path), "api", status=405, error="method_not_allowed")
