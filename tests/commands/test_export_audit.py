@@ -34,13 +34,16 @@ def test_an_empty_folder_has_no_events_and_standard_output_stays_empty(tmp_path:
 
 def test_every_event_is_one_line_with_every_field_oldest_first(data_dir: Path) -> None:
     told = events(data_dir)
-    assert [(event["event"], event["actor"]) for event in told] == [
+    assert [(event["event"], event["detail"]["user"]) for event in told] == [
         ("user.created", "acme/alice"),
+        ("api_key.created", "acme/alice"),
         ("user.created", "acme/bob"),
+        ("api_key.created", "acme/bob"),
         ("user.tokens_revoked", "acme/bob"),
     ]
+    assert {event["actor_kind"] for event in told} == {"operator"}
     assert set(told[0]) == {field.attname for field in AuditEvent._meta.fields}
-    assert told[0]["detail"] == {"role": "user"}
+    assert told[0]["detail"] == {"user": "acme/alice", "role": "user"}
     moments = [datetime.fromisoformat(event["at"]) for event in told]
     assert moments == sorted(moments)
     assert {moment.utcoffset() for moment in moments} == {moments[0].utcoffset()}
@@ -49,11 +52,12 @@ def test_every_event_is_one_line_with_every_field_oldest_first(data_dir: Path) -
 
 def test_since_includes_its_moment_and_until_does_not(data_dir: Path) -> None:
     every = events(data_dir)
-    middle = every[1]["at"]
-    assert events(data_dir, "--since", middle) == every[1:]
-    assert events(data_dir, "--until", middle) == every[:1]
+    first_of_bob = next(place for place, event in enumerate(every) if event["detail"]["user"] == "acme/bob")
+    middle = every[first_of_bob]["at"]
+    assert events(data_dir, "--since", middle) == every[first_of_bob:]
+    assert events(data_dir, "--until", middle) == every[:first_of_bob]
     # UTC when it says nothing else
-    assert events(data_dir, "--since", middle.removesuffix("+00:00")) == every[1:]
+    assert events(data_dir, "--since", middle.removesuffix("+00:00")) == every[first_of_bob:]
     assert events(data_dir, "--since", "2999-01-01") == []
     assert events(data_dir, "--since", "2000-01-01", "--until", "2999-01-01T00:00:00+14:00") == every
 
