@@ -34,9 +34,10 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "models": ({"credentials", "roles", "sql"}, {"ninja", "django.http"}),
     "bearer": ({"credentials", "errors", "roles", "sql", "statements"}, {"ninja", "django.http"}),
     # Of other flows only those that are made to be shared: what is issued, what ends, what is noted, on whose behalf, how
-    # often, and the pending request that a browser's, a device's and a pushed request are. Three more, each for one
+    # often, and the pending request that a browser's, a device's and a pushed request are. Four more, each for one
     # reader or two: a client that is described by a document is a client, a one-time password stands for a decision or a
-    # sign-in, and a client that is blocked is not approved.
+    # sign-in, a client that is blocked is not approved, and what a person withholds from an app ends in the connection
+    # that it has: `connections` alone knows which earlier grants are of the same installation.
     "flows": (
         {"models", "credentials", "rules", "errors", "roles", "provenance", "metrics", "logs", "sql", "statements"}
         | {
@@ -59,6 +60,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
             "flows.client_assertions",
             "flows.clients",
             "flows.blocking",
+            "flows.connections",
             "fetching",
         },
         {"ninja", "django.http", "django.shortcuts", "django.urls"},

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from ovauth import credentials
 from ovauth.errors import Conflict, Forbidden, Gone, InvalidRequest, NotFound
-from ovauth.flows import audit, authorization, blocking, limits, one_time_password
+from ovauth.flows import audit, authorization, blocking, connections, limits, one_time_password
 from ovauth.flows.authority import Authority
 from ovauth.flows.authorization import Waiting
 from ovauth.models import Grant, Member, PendingAuthorization
@@ -60,19 +60,22 @@ def approve(
     """Lets the client act for the authority's member, with the role that the member has now.
 
     `scopes` are those that the person chose among what was asked; whatever else is named there is ignored, and None is
-    all of them. Scopes beyond the role are left out. Raises as `review` does, InvalidRequest when none was chosen, and
-    Forbidden when nothing would be left or the authority no longer stands.
+    all of them. Scopes beyond the role are left out. What the person could have given and did not ends, if this
+    installation had it; as much as before, or more, ends nothing. Raises as `review` does, InvalidRequest when none was
+    chosen, and Forbidden when nothing would be left, the app is blocked, or the authority no longer stands.
     """
     now = timezone.now()
     found = _find(authority, code, pending_id, ip, now)
-    chosen = [name for name in found.scope.split() if scopes is None or name in scopes]
+    asked = found.scope.split()
+    chosen = [name for name in asked if scopes is None or name in scopes]
     if not chosen:
         raise InvalidRequest(NOTHING_CHOSEN)
     with transaction.atomic():
         member = authority.prove()
         if blocking.blocks(member, found.client):
             raise Forbidden(BLOCKED)
-        granted = may.allowed(chosen, role=member.role, lowest_role=settings.OVAUTH.lowest_roles)
+        offered = may.allowed(asked, role=member.role, lowest_role=settings.OVAUTH.lowest_roles)
+        granted = [name for name in offered if name in chosen]
         if not granted:
             raise Forbidden("Your role does not allow any of what this app asks for.")
         grant = Grant.objects.create(
@@ -93,6 +96,8 @@ def approve(
         _decide(found, now, decision=Decision.APPROVED, grant=grant, expires_at=until)
         told = _way(found, via, now) | {"by": authority.kind, "member": member, "client": found.client, "grant": grant}
         audit.record("authorization.approved", now=now, **told)
+        if withheld := [name for name in offered if name not in granted]:
+            connections.end_what_holds(withheld, asked=found, approved=grant, now=now)
     return _decided("approved", found)
 
 

@@ -5,10 +5,13 @@ again, leaves its earlier grant behind. That one is not ended, since the app may
 still hold its tokens; it runs out by itself, and until then stands behind the later one. A client that registered itself is
 one installation. A `client_id` that many installations share (a document's, an operator's) is told apart by the browser
 that began.
+
+What a person withholds is another matter: whoever unticks what an app asks for once more, and had, takes it away. The
+earlier grants that hold it end with that decision (`end_what_holds`), or the app would go on with their tokens.
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -21,7 +24,7 @@ from django.utils import timezone
 from ovauth.errors import NotFound
 from ovauth.flows import revocation
 from ovauth.flows.revocation import Ended
-from ovauth.models import AccessToken, ClientOrigin, Grant, RefreshToken
+from ovauth.models import AccessToken, ClientOrigin, Grant, PendingAuthorization, RefreshToken
 from ovauth.rules import display_text, redirect_uris
 
 log = logging.getLogger(__name__)
@@ -111,25 +114,43 @@ def of_others(*, account: str, member_pk: int) -> list[Connection]:
 
 
 def earlier(*, member_pk: int, pending_id: str) -> Connection | None:
-    """The member's connection whose place an approval of this waiting request would take."""
+    """The member's connection of the installation that asks, which an approval of this waiting request would become part of."""
     now = timezone.now()
     asking = {
         "asking_for": F("client__pending__resource"),
         "asking_browser": F("client__pending__browser_digest"),
     }
     found = _grants(Q(member=member_pk, client__pending__public_id=pending_id), now, **asking)
-    again = [grant for grant in found if _asks_again(grant)]
+    again = [grant for grant in found if _is_of(grant, grant.asking_for, grant.asking_browser)]
     return _of_one(again, now) if again else None
 
 
-def _asks_again(grant: Any) -> bool:
-    """Whether the waiting request comes from the installation that has this grant."""
-    if grant.resource != grant.asking_for:
+def end_what_holds(withheld: Collection[str], *, asked: PendingAuthorization, approved: Grant, now: datetime) -> int:
+    """Ends the earlier grants of the installation that asked under which one of these scopes lives, or still could: one
+    whose tokens were not fetched yet counts too. Returns how many. For use inside the transaction of the approval.
+    """
+    theirs = Q(member=approved.member_id, client=asked.client_id) & ~Q(pk=approved.pk)
+    ending = [
+        grant
+        for grant in _grants(theirs, now, or_else=_may_be_fetched(now))
+        if _is_of(grant, asked.resource, asked.browser_digest) and not set(withheld).isdisjoint(grant.scope.split())
+    ]
+    return sum(revocation.end_grant(grant, now, because="approved again with less") for grant in ending)
+
+
+def _is_of(grant: Grant, resource: str, browser_digest: bytes | None) -> bool:
+    """Whether the installation that has this grant asks for that resource, in that browser. The client is the same."""
+    if grant.resource != resource:
         return False
     if grant.client.origin == ClientOrigin.REGISTERED:
         return True
-    own, other = grant.browser_digest, grant.asking_browser
+    own, other = grant.browser_digest, browser_digest
     return own is not None and other is not None and bytes(own) == bytes(other)
+
+
+def _may_be_fetched(now: datetime) -> Q:
+    """Approved, and the app has time left to fetch its first tokens."""
+    return Q(connected_at=None) & Q(Exists(PendingAuthorization.objects.filter(grant=OuterRef("pk"), expires_at__gt=now)))
 
 
 def taken_over() -> Exists:
@@ -147,8 +168,9 @@ def _living(whose: Q) -> list[Connection]:
     return [_of_one(grants, now) for grants in found.values()]
 
 
-def _grants(whose: Q, now: datetime, **more: F) -> list[Grant]:
-    """Every grant under which a token works, or would if its client were not blocked; newest first."""
+def _grants(whose: Q, now: datetime, *, or_else: Q | None = None, **more: F) -> list[Grant]:
+    """Every grant under which a token works, or would if its client were not blocked; newest first. `or_else`: and those."""
+    works = Q(access_until__isnull=False) | Q(refresh_until__isnull=False)
     grants = (
         Grant.objects.filter(whose, revoked_at=None)
         .annotate(
@@ -156,7 +178,7 @@ def _grants(whose: Q, now: datetime, **more: F) -> list[Grant]:
             refresh_until=_latest(RefreshToken.objects.filter(expires_at__gt=now, consumed_at=None)),
             **more,
         )
-        .filter(Q(access_until__isnull=False) | Q(refresh_until__isnull=False))
+        .filter(works if or_else is None else works | or_else)
         .select_related("client", "member__account", "api_key")
         .order_by("-created_at", "-pk")
     )

@@ -6,7 +6,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from ovauth.errors import NotFound
+from ovauth.errors import Conflict, InvalidGrant, NotFound
 from ovauth.flows import approval, authorization, connections, refresh_token
 from ovauth.flows.connections import Connection
 from ovauth.flows.issuance import TokenPair
@@ -54,6 +54,63 @@ def test_one_that_gives_up_half_way_keeps_what_it_had(bob: Person, client_app: C
     approved(client_app, bob.by_key, scope="mcp fs")  # and never fetches its tokens
     assert [found.scopes for found in living(bob)] == [("mcp",)]
     assert works(pair.access_token)
+
+
+def narrowed(client: Client, person: Person, *scopes: str, asked: str = "mcp fs", browser: str = "browser") -> None:
+    """A person is asked for all of that, and leaves these scopes ticked."""
+    pending = begun(client, browser=browser, scope=asked)
+    approval.approve(authority=person.by_session, pending_id=pending, scopes=scopes)
+
+
+def test_what_a_person_withholds_ends_at_once_in_what_the_installation_had(bob: Person, client_app: Client) -> None:
+    kept = connected(client_app, bob.by_key, scope="mcp")
+    wide = [connected(client_app, bob.by_key, scope=scope) for scope in ("mcp fs", "fs")]
+    narrowed(client_app, bob, "mcp")
+    assert not any(works(pair.access_token) for pair in wide)
+    for pair in wide:
+        with pytest.raises(InvalidGrant):
+            refresh_token.rotate(client=client_app, refresh_token=pair.refresh_token or "", issuer=ISSUER)
+    assert works(kept.access_token)  # it never held what was withheld
+    assert [found.scopes for found in living(bob)] == [("mcp",)]
+    told = connections.ended(member_pk=bob.member.pk)
+    assert [found.because for found in told] == ["approved again with less"] * 2
+
+
+@pytest.mark.parametrize(("scopes", "asked"), [(("mcp", "fs"), "mcp fs"), (("mcp",), "mcp"), (("mcp", "fs"), "mcp fs admin")])
+def test_as_much_or_more_and_what_was_not_asked_for_end_nothing(
+    bob: Person, client_app: Client, scopes: tuple[str, ...], asked: str
+) -> None:
+    """bob is a user: that his role withholds `admin` is no decision of his."""
+    before = connected(client_app, bob.by_key, scope="mcp fs")
+    narrowed(client_app, bob, *scopes, asked=asked)
+    assert works(before.access_token)
+    assert refresh_token.rotate(client=client_app, refresh_token=before.refresh_token or "", issuer=ISSUER)
+
+
+def test_a_code_that_is_not_fetched_yet_opens_nothing_that_was_withheld_since(bob: Person, client_app: Client) -> None:
+    code = approved(client_app, bob.by_key, scope="mcp fs")
+    narrowed(client_app, bob, "mcp")
+    with pytest.raises(InvalidGrant):
+        redeemed(client_app, code)
+
+
+def test_what_one_installation_is_denied_another_one_keeps(bob: Person, alice: Person) -> None:
+    client = shared()
+    at_home, at_work = (connected_in(client, bob, browser, scope="mcp fs") for browser in ("home", "work"))
+    hers = connected_in(client, alice, "home", scope="mcp fs")
+    other_app = connected(registered(), bob.by_key, scope="mcp fs")
+    narrowed(client, bob, "mcp", browser="home")
+    assert not works(at_home.access_token)
+    assert all(works(pair.access_token) for pair in (at_work, hers, other_app))
+
+
+def test_an_approval_that_came_too_late_ends_nothing(bob: Person, client_app: Client) -> None:
+    before = connected(client_app, bob.by_key, scope="mcp fs")
+    pending = begun(client_app, scope="mcp fs")
+    approval.deny(authority=bob.by_session, pending_id=pending)
+    with pytest.raises(Conflict):
+        approval.approve(authority=bob.by_session, pending_id=pending, scopes=["mcp"])
+    assert works(before.access_token)
 
 
 def test_when_the_later_one_ends_the_earlier_one_stands_in_front_again(bob: Person, client_app: Client) -> None:
