@@ -98,15 +98,19 @@ def is_first_operator(*, account: str, name: str) -> bool:
     return (account, name) == (FIRST_ACCOUNT, FIRST_OPERATOR)
 
 
-def rotate_api_key(*, account: str, name: str) -> tuple[str, Ended]:
+def rotate_api_key(*, account: str, name: str, after: int | None = None) -> tuple[str, Ended]:
     """A new API key in clear. The old ones and every OAuth credential that they authorized stop working at once.
 
-    Raises NotFound.
+    `after` is the number of the newest key that whoever asks knows of, 0 for none: with it a form that is sent again
+    replaces nothing. Raises NotFound, and Conflict when a newer key works.
     """
     now = timezone.now()
     with transaction.atomic():
         member = _member(account, name)
-        ApiKey.objects.filter(member=member, revoked_at=None).update(revoked_at=now)
+        living = ApiKey.objects.filter(member=member, revoked_at=None)
+        if after is not None and living.filter(pk__gt=after).exists():
+            raise Conflict("A new key was made already, and is shown once. This time nothing was replaced.")
+        living.update(revoked_at=now)
         ended = revocation.end_authorized_by_keys(member, now, because="API key rotated")
         key, digest = _new_key(member, now)
         audit.record("api_key.rotated", now=now, member=member, credential=digest)

@@ -97,7 +97,7 @@ def how_far(request: HttpRequest) -> HttpResponse:
 def disconnect(request: HttpRequest) -> HttpResponse:
     try:
         member_pk = authority_of(request).member_pk
-        connection, ended = connections.disconnect(member_pk=member_pk, grant_pk=connection_of(request))
+        connection, ended = connections.disconnect(member_pk=member_pk, grant_pk=number_in(request, "connection"))
     except NotFound as gone:
         messages.info(request, _(gone.description))
     else:
@@ -115,9 +115,9 @@ def stopped(what: str, ended: Ended) -> str:
     return said % {"what": what, "access": ended.access_tokens, "refresh": ended.refresh_tokens}
 
 
-def connection_of(request: HttpRequest) -> int:
-    """Which connection a form is about. Raises InvalidRequest."""
-    which = request.POST.get("connection", "")
+def number_in(request: HttpRequest, field: str) -> int:
+    """What a form is about, by the number in that hidden field. Raises InvalidRequest."""
+    which = request.POST.get(field, "")
     if not (which.isascii() and which.isdigit() and len(which) < 19):
         raise InvalidRequest("The form was not complete.")
     return int(which)

@@ -10,22 +10,27 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from ovauth.errors import Forbidden, NotFound
+from ovauth.errors import Conflict, Forbidden, NotFound
 from ovauth.flows import accounts, api_keys, connections
 from ovauth.flows import one_time_password as otp
 from ovauth.roles import Role
 from ovauth.web import callers, connected
 from ovauth.web.authorize import SeeOther, time_left
 from ovauth.web.callers import Caller
-from ovauth.web.console import authority_of, connection_of, signed_in, stopped
+from ovauth.web.console import authority_of, number_in, signed_in, stopped
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @signed_in
 def keys(request: HttpRequest) -> HttpResponse:
-    """The keys; to rotate one first shows what will end, and then, once, the new key."""
+    """The keys; to rotate one first shows what will end, and then, once, the new key.
+
+    Each form says which key was the newest when it was shown. So the answer that shows the new one can be loaded again, by
+    a browser that comes back to it as well, and no second key takes the place of the one that was just stored.
+    """
     caller, member_pk = callers.of_session(request), authority_of(request).member_pk
-    context = {"caller": caller, "keys": api_keys.living(member_pk=member_pk)}
+    living = api_keys.living(member_pk=member_pk)
+    context = {"caller": caller, "keys": living, "newest": living[0].pk if living else 0}
     match request.POST.get("action") if request.method == "POST" else None:
         case "ask":
             ending = [
@@ -33,7 +38,12 @@ def keys(request: HttpRequest) -> HttpResponse:
             ]
             return render(request, "ovauth/rotate.html", context | {"ending": ending})
         case "rotate":
-            plain, ended = accounts.rotate_api_key(account=caller.account_id, name=caller.user_id)
+            after = number_in(request, "newest")
+            try:
+                plain, ended = accounts.rotate_api_key(account=caller.account_id, name=caller.user_id, after=after)
+            except Conflict as again:
+                messages.info(request, _(again.description))
+                return SeeOther(reverse("console_keys"))
             return render(request, "ovauth/new_key.html", context | {"plain": plain, "ended": ended})
     return render(request, "ovauth/keys.html", context)
 
@@ -62,7 +72,9 @@ def members(request: HttpRequest) -> HttpResponse:
 def disconnect_member(request: HttpRequest) -> HttpResponse:
     caller = _administrator(request)
     try:
-        connection, ended = connections.disconnect_in_account(account=caller.account_id, grant_pk=connection_of(request))
+        connection, ended = connections.disconnect_in_account(
+            account=caller.account_id, grant_pk=number_in(request, "connection")
+        )
     except NotFound as gone:
         messages.info(request, _(gone.description))
     else:

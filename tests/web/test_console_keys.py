@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 from django.test import Client as Web
+from django.utils import timezone
 
 from ovauth.flows import accounts, approval, authorization, one_time_password
-from ovauth.models import Client, Grant, Member
+from ovauth.models import ApiKey, Client, Grant, Member
 from tests.conftest import Person, begun, connected, registered, works
 
 pytestmark = pytest.mark.django_db
@@ -52,7 +53,7 @@ def test_before_a_key_is_replaced_the_page_says_what_will_end(client: Web, bob: 
     assert "Approved in a session" not in asked
     assert works(bob.api_key)
 
-    shown = text(client.post(KEYS, {"action": "rotate"}))
+    shown = text(client.post(KEYS, form_on(asked) | {"action": "rotate"}))
     found = re.search(r"<code>(ovk_[\w-]+)</code>", shown)
     assert found
     assert works(found[1])
@@ -60,6 +61,35 @@ def test_before_a_key_is_replaced_the_page_says_what_will_end(client: Web, bob: 
     assert not works(by_key.access_token)
     assert works(by_session.access_token)
     assert found[1] not in text(client.get(KEYS))
+
+
+def form_on(page: str) -> dict[str, str]:
+    """The hidden field by which a form says which key was the newest when it was shown."""
+    return {"newest": re.search(r'name="newest" value="(\d+)"', page)[1]}  # type: ignore[index]
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["the first key", "another key"])
+def test_a_new_key_is_made_once_however_often_its_form_comes(client: Web, bob: Person, first: bool) -> None:
+    signed_in(client, bob)
+    if first:
+        ApiKey.objects.update(revoked_at=timezone.now())
+        form = form_on(text(client.get(KEYS)))
+    else:
+        form = form_on(text(client.post(KEYS, {"action": "ask"})))
+    shown = text(client.post(KEYS, form | {"action": "rotate"}))
+    for _ in range(2):  # the page with the new key is loaded again
+        answer = client.post(KEYS, form | {"action": "rotate"})
+        assert (answer.status_code, answer["location"]) == (303, KEYS)
+    assert "This time nothing was replaced." in text(client.get(KEYS))
+    assert works(re.search(r"<code>(ovk_[\w-]+)</code>", shown)[1])  # type: ignore[index]
+    assert ApiKey.objects.filter(revoked_at=None).count() == 1
+
+
+@pytest.mark.parametrize("newest", [None, "", "x", "-1"])
+def test_a_form_that_does_not_say_what_it_replaces_replaces_nothing(client: Web, bob: Person, newest: str | None) -> None:
+    form = {"action": "rotate"} | ({} if newest is None else {"newest": newest})
+    assert signed_in(client, bob).post(KEYS, form).status_code == 400
+    assert works(bob.api_key)
 
 
 def test_a_reload_of_the_page_replaces_nothing(client: Web, bob: Person) -> None:
@@ -144,7 +174,7 @@ def test_an_api_key_signs_in_and_its_session_ends_with_it(client: Web, bob: Pers
     grant = Grant.objects.get()
     assert grant.api_key is not None  # what a session of a key approves hangs on the key
     assert grant.password_epoch is None
-    client.post(KEYS, {"action": "rotate"})
+    client.post(KEYS, form_on(text(client.get(KEYS))) | {"action": "rotate"})
     assert client.get(KEYS)["location"].startswith("/console/login")
     assert not client.session.get("_auth_user_id")
 
