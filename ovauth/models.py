@@ -334,7 +334,7 @@ class BlockedClient(models.Model):
     created_at = models.DateTimeField()
 
     class Meta:
-        verbose_name, verbose_name_plural = _("refusal of a client"), _("refusals of clients")
+        verbose_name, verbose_name_plural = _("app blocked by people"), _("apps blocked by people")
         constraints = [
             models.UniqueConstraint(
                 fields=["client", "account"], condition=Q(member=None), name="blocked_once_per_account"

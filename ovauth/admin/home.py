@@ -7,15 +7,16 @@ from django.contrib import admin
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext_lazy
 
 from ovauth.admin import base
 from ovauth.admin.words import said
-from ovauth.models import AuditEvent, Client, Grant, Member, PendingAuthorization, Tally
+from ovauth.models import AuditEvent, BlockedClient, Client, Grant, Member, PendingAuthorization, Tally
 from ovauth.roles import Role
 
 SITE: Final[Any] = admin.site
 RECENT: Final = 10
+NEWEST_BLOCKED: Final = 5
 
 
 @SITE.home
@@ -23,26 +24,58 @@ def facts(request: HttpRequest) -> dict[str, Any]:
     """How much there is (up to ASKED_UP_TO of each), what happened last, and what is protected."""
     now = timezone.now()
     counted = (
-        ("grant", "?state=open", _("connections stand"), Grant.objects.filter(revoked_at=None)),
+        (
+            "grant",
+            "?state=open",
+            ngettext_lazy("connection stands", "connections stand", "number"),
+            Grant.objects.filter(revoked_at=None),
+        ),
         (
             "pendingauthorization",
             "?state=waiting",
-            _("requests wait for a decision"),
+            ngettext_lazy("request waits for a decision", "requests wait for a decision", "number"),
             PendingAuthorization.objects.filter(decision="", expires_at__gt=now),
         ),
-        ("client", "", _("clients are known"), Client.objects.all()),
-        ("client", "?state=blocked", _("of them are blocked"), Client.objects.filter(blocked_at__isnull=False)),
-        ("member", "", _("users"), Member.objects.all()),
-        ("tally", "?state=counts", _("limits count failures"), Tally.objects.filter(expires_at__gt=now, count__gt=0)),
+        ("client", "", ngettext_lazy("client is known", "clients are known", "number"), Client.objects.all()),
+        (
+            "client",
+            "?state=blocked",
+            ngettext_lazy("of them is blocked for everybody", "of them are blocked for everybody", "number"),
+            Client.objects.filter(blocked_at__isnull=False),
+        ),
+        (
+            "blockedclient",
+            "",
+            ngettext_lazy("app is blocked by people", "apps are blocked by people", "number"),
+            BlockedClient.objects.all(),
+        ),
+        ("member", "", ngettext_lazy("user is known", "users are known", "number"), Member.objects.all()),
+        (
+            "tally",
+            "?state=counts",
+            ngettext_lazy("limit counts failures", "limits count failures", "number"),
+            Tally.objects.filter(expires_at__gt=now, count__gt=0),
+        ),
     )
+    blocked = BlockedClient.objects.select_related("client", "account", "member").order_by("-pk")[:NEWEST_BLOCKED]
     return {
         "counts": [
             {
-                "number": base.up_to(base.count(rows), base.ASKED_UP_TO),
-                "words": words,
+                "number": base.up_to(number, base.ASKED_UP_TO),
+                "words": words % {"number": number},
                 "url": reverse(f"admin:ovauth_{model}_changelist") + query,
             }
             for model, query, words, rows in counted
+            for number in (base.count(rows),)
+        ],
+        "blocked": [
+            {
+                "pk": row.pk,
+                "name": base.written_by_a_client(str(row.client)),
+                "whom": row.member or row.account,
+                "since": row.created_at,
+            }
+            for row in blocked
         ],
         "recent": AuditEvent.objects.order_by("-pk")[:RECENT],
         "resources": settings.OVAUTH.resources(_issuer(request)),

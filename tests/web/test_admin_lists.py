@@ -14,7 +14,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from ovauth.admin import base, walking
-from ovauth.flows import accounts
+from ovauth.flows import accounts, blocking
 from ovauth.models import AccessToken, AuditEvent, Client, Grant
 from ovauth.roles import Role
 from tests.bench.admin import LISTS
@@ -196,11 +196,26 @@ def test_the_home_page_counts_no_further_than_it_says(
     statements: Callable[[str], list[str]], monkeypatch: pytest.MonkeyPatch, admin: Browser
 ) -> None:
     asked = statements("/admin/")
-    assert len(asked) == 7
+    assert len(asked) == 9
     for sql in asked:
-        assert f"LIMIT {base.ASKED_UP_TO + 1}" in sql or "LIMIT 10" in sql, sql
+        assert re.search(rf"LIMIT ({base.ASKED_UP_TO + 1}|10|5)\b", sql), sql
     monkeypatch.setattr(base, "ASKED_UP_TO", 2)
     assert "more than 2" in admin.get("/admin/").content.decode()
+
+
+def test_the_home_page_counts_what_people_blocked_and_names_the_newest(
+    admin: Browser, root: Person, bob: Person, client_app: Client
+) -> None:
+    def told() -> str:
+        return re.sub(r"<[^>]+>|\s+", " ", admin.get("/admin/").content.decode())
+
+    assert re.search(r" 0 +apps are blocked by people ", told())
+    assert "Blocked by people" not in told()
+    blocking.block(authority=bob.by_session, client_id=client_app.client_id)
+    assert re.search(r" 1 +app is blocked by people ", told())
+    assert re.search(r"Blocked by people +Test client .* for acme/bob", told())
+    assert re.search(r" 0 +of them are blocked for everybody ", told())
+    assert re.search(r" 2 +users are known ", told())
 
 
 def test_the_page_before_a_moment_begins_there(admin: Browser, client_app: Client) -> None:
