@@ -114,31 +114,29 @@ def of_others(*, account: str, member_pk: int) -> list[Connection]:
 
 
 def earlier(*, member_pk: int, pending_id: str) -> Connection | None:
-    """The member's connection of the installation that asks, which an approval of this waiting request would become part of."""
+    """The member's connection of the installation that asks: an approval of this waiting request would be part of it."""
     now = timezone.now()
-    asking = {
-        "asking_for": F("client__pending__resource"),
-        "asking_browser": F("client__pending__browser_digest"),
-    }
-    found = _grants(Q(member=member_pk, client__pending__public_id=pending_id), now, **asking)
+    found: list[Any] = _grants(
+        Q(member=member_pk, client__pending__public_id=pending_id),
+        now,
+        asking_for=F("client__pending__resource"),
+        asking_browser=F("client__pending__browser_digest"),
+    )
     again = [grant for grant in found if _is_of(grant, grant.asking_for, grant.asking_browser)]
     return _of_one(again, now) if again else None
 
 
-def end_what_holds(withheld: Collection[str], *, asked: PendingAuthorization, approved: Grant, now: datetime) -> int:
+def end_what_holds(withheld: Collection[str], *, asked: PendingAuthorization, approved: Grant, now: datetime) -> None:
     """Ends the earlier grants of the installation that asked under which one of these scopes lives, or still could: one
-    whose tokens were not fetched yet counts too. Returns how many. For use inside the transaction of the approval.
+    whose tokens were not fetched yet counts too. For use inside the transaction of the approval.
     """
     theirs = Q(member=approved.member_id, client=asked.client_id) & ~Q(pk=approved.pk)
-    ending = [
-        grant
-        for grant in _grants(theirs, now, or_else=_may_be_fetched(now))
-        if _is_of(grant, asked.resource, asked.browser_digest) and not set(withheld).isdisjoint(grant.scope.split())
-    ]
-    return sum(revocation.end_grant(grant, now, because="approved again with less") for grant in ending)
+    for grant in _grants(theirs, now, or_else=_may_be_fetched(now)):
+        if _is_of(grant, asked.resource, asked.browser_digest) and not set(withheld).isdisjoint(grant.scope.split()):
+            revocation.end_grant(grant, now, because="approved again with less")
 
 
-def _is_of(grant: Grant, resource: str, browser_digest: bytes | None) -> bool:
+def _is_of(grant: Grant, resource: str, browser_digest: bytes | memoryview | None) -> bool:
     """Whether the installation that has this grant asks for that resource, in that browser. The client is the same."""
     if grant.resource != resource:
         return False
@@ -169,7 +167,7 @@ def _living(whose: Q) -> list[Connection]:
 
 
 def _grants(whose: Q, now: datetime, *, or_else: Q | None = None, **more: F) -> list[Grant]:
-    """Every grant under which a token works, or would if its client were not blocked; newest first. `or_else`: and those."""
+    """Every grant under which a token works, or would if its client were not blocked, or of `or_else`; newest first."""
     works = Q(access_until__isnull=False) | Q(refresh_until__isnull=False)
     grants = (
         Grant.objects.filter(whose, revoked_at=None)

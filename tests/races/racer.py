@@ -79,16 +79,16 @@ def new_client() -> dict[str, str]:
     return {"client": made.client_id, "management": str(made.registration_access_token)}
 
 
-def new_pending(*, client: str, browser: str = "browser") -> str:
-    return begun(_client(client), browser=browser)
+def new_pending(*, client: str, browser: str = "browser", scope: str | None = None) -> str:
+    return begun(_client(client), browser=browser, scope=scope)
 
 
-def new_code(*, client: str, user: str, by: str) -> str:
-    return approved(_client(client), _authority(user, by))
+def new_code(*, client: str, user: str, by: str, scope: str | None = None) -> str:
+    return approved(_client(client), _authority(user, by), scope=scope)
 
 
-def new_connection(*, client: str, user: str, by: str) -> dict[str, Any]:
-    return asdict(connected(_client(client), _authority(user, by)))
+def new_connection(*, client: str, user: str, by: str, scope: str | None = None) -> dict[str, Any]:
+    return asdict(connected(_client(client), _authority(user, by), scope=scope))
 
 
 def key(*, user: str) -> int:
@@ -100,8 +100,8 @@ def new_one_time_password(*, user: str) -> str:
     return one_time_password.issue(authority=_authority(user, "key"))[0]
 
 
-def approve(*, user: str, by: str | int, pending: str) -> str:
-    return approval.approve(authority=_authority(user, by), pending_id=pending).status
+def approve(*, user: str, by: str | int, pending: str, scopes: list[str] | None = None) -> str:
+    return approval.approve(authority=_authority(user, by), pending_id=pending, scopes=scopes).status
 
 
 def deny(*, user: str, by: str | int, pending: str) -> str:

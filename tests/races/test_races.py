@@ -108,6 +108,23 @@ def test_after_a_revocation_against_refreshes_nothing_works(arena: Arena, ending
 
 
 @rounds
+def test_after_an_approval_with_less_against_refreshes_and_redemptions_nothing_has_more(arena: Arena, round_: int) -> None:
+    client, user = arena.new_client()["client"], arena.new_user()
+    wide = {"client": client, "user": user, "by": "key", "scope": "mcp fs"}
+    pair, codes = arena.new_connection(**wide), [arena.new_code(**wide) for _ in range(2)]
+    pending = arena.new_pending(client=client, scope="mcp fs")
+    refresh = ("refresh", {"client": client, "token": pair["refresh_token"]})
+    redemptions = [("redeem", {"client": client, "code": code}) for code in codes]
+    less = ("approve", {"user": user, "by": "session", "pending": pending, "scopes": ["mcp"]})
+    before = [*[refresh] * 4, redemptions[0]]
+    outcomes = arena.race(*before, less, *[refresh] * 4, redemptions[1])
+    assert outcomes[len(before)].value == "approved"
+    assert set(refusals(outcomes)) <= {"InvalidGrant"}
+    for held in [pair, *pairs(outcomes)]:
+        assert_dead(arena, client, held)
+
+
+@rounds
 def test_after_a_rotation_of_the_key_nothing_that_the_old_one_authorized_works(arena: Arena, round_: int) -> None:
     client, user = arena.new_client()["client"], arena.new_user()
     key = arena.key(user=user)
