@@ -44,6 +44,10 @@ _PLAIN: Final = str.maketrans({"“": "'", "”": "'", "‘": "'", "’": "'", '
 _UNSPEAKABLE: Final = re.compile(r"[^\x20-\x21\x23-\x5B\x5D-\x7E]")
 
 
+BLOCKED_CLIENT: Final = "blocked client"
+"""The `reason` of whatever is refused because its app is blocked: what a person can do then is another thing."""
+
+
 class Refusal(Exception):
     """Something was asked that ovauth does not do.
 

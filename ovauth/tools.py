@@ -31,11 +31,15 @@ class Oddity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """The MCP server by the name that its operator knows. `tools` is None when they cannot be told (yet)."""
+    """The MCP server by the name that its operator knows, and by what it calls itself, empty where nobody gave it a name.
+
+    `tools` is None when they cannot be told (yet).
+    """
 
     name: str
     tools: tuple[Tool, ...] | None
     odd: frozenset[Oddity] = frozenset()
+    own_name: str = ""
 
 
 def told(tool: Any, scopes: tuple[str, ...] = ()) -> Tool:
@@ -54,16 +58,24 @@ def counted(tools: Sized) -> str:
 _served: Served | None = None
 
 
-def announce(name: str, tools: Iterable[Tool] | None, odd: Iterable[Oddity] = ()) -> None:
+def announce(name: str, tools: Iterable[Tool] | None, odd: Iterable[Oddity] = (), own_name: str = "") -> None:
     """From now on this process serves that server, instead of what was announced before."""
     global _served  # noqa: PLW0603 one process, one server
-    _served = Served(name, None if tools is None else tuple(tools), frozenset(odd))
+    _served = Served(name, None if tools is None else tuple(tools), frozenset(odd), own_name)
 
 
 def oddities_of(name: str | None) -> frozenset[Oddity]:
     """What is odd about a server that calls itself so: apps show people that name, and nobody gave it one."""
-    is_given = name is not None and name.strip() and not _MADE_UP.fullmatch(name)
-    return frozenset() if is_given else frozenset({Oddity.NO_NAME})
+    return frozenset() if _is_given(name) else frozenset({Oddity.NO_NAME})
+
+
+def called(title: str | None, name: str | None) -> str:
+    """What a server calls itself, by the two names that MCP knows, the one for people first; empty for a made-up one."""
+    return next((given for given in (title, name) if given is not None and _is_given(given)), "")
+
+
+def _is_given(name: str | None) -> bool:
+    return name is not None and bool(name.strip()) and not _MADE_UP.fullmatch(name)
 
 
 _MADE_UP = re.compile(r"mcp-server|FastMCP(-[0-9a-f]{4})?")

@@ -35,6 +35,7 @@ SAID: Final = (
     _("code replayed"),
     _("refresh token replayed"),
     _("blocked: nobody here started its request"),
+    _("approved again with less"),
     _("disconnected by its owner"),
     _("disconnected by an administrator"),
     _("revoked by the client"),

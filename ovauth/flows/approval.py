@@ -13,7 +13,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from ovauth import credentials
-from ovauth.errors import Conflict, Forbidden, Gone, InvalidRequest, NotFound
+from ovauth.errors import BLOCKED_CLIENT, Conflict, Forbidden, Gone, InvalidRequest, NotFound
 from ovauth.flows import audit, authorization, blocking, connections, limits, one_time_password
 from ovauth.flows.authority import Authority
 from ovauth.flows.authorization import Waiting
@@ -27,7 +27,7 @@ Decision = PendingAuthorization.Decision
 Via = Literal["button", "code", "api"]
 """Where a person decided: on the code page, by typing its code in the console, or through the API. A device has one way."""
 
-BLOCKED = "This app is blocked, since its request was not started by anybody here. The operator can unblock it."
+BLOCKED = "This app is blocked here: nothing can be approved for it. The operator can unblock it."
 NOTHING_CHOSEN = "Leave at least one of the permissions ticked, or choose Deny."
 NO_SUCH_CODE = "No request is waiting for this code. Codes last ten minutes."
 
@@ -73,7 +73,7 @@ def approve(
     with transaction.atomic():
         member = authority.prove()
         if blocking.blocks(member, found.client):
-            raise Forbidden(BLOCKED)
+            raise Forbidden(BLOCKED, reason=BLOCKED_CLIENT)
         offered = may.allowed(asked, role=member.role, lowest_role=settings.OVAUTH.lowest_roles)
         granted = [name for name in offered if name in chosen]
         if not granted:
@@ -111,7 +111,8 @@ def deny(
         member = authority.prove()
         _decide(found, now, decision=Decision.DENIED)
         told = _way(found, via, now) | {"by": authority.kind, "member": member, "client": found.client}
-        audit.record("authorization.denied", now=now, **told)
+        reason = BLOCKED_CLIENT if blocking.blocks(member, found.client) else ""
+        audit.record("authorization.denied", now=now, reason=reason, **told)
     return _decided("denied", found)
 
 

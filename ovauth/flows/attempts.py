@@ -16,8 +16,8 @@ from django.db import DatabaseError, transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from ovauth.errors import Refusal, TooManyRequests
-from ovauth.flows import audit, limits
+from ovauth.errors import BLOCKED_CLIENT, Refusal, TooManyRequests
+from ovauth.flows import audit, blocking, limits
 from ovauth.models import AuditEvent, Client, Grant
 from ovauth.provenance import Actor
 from ovauth.rules import display_text
@@ -47,7 +47,8 @@ _ENDS: Final = {
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """One app's way to its first call. `passed` are steps in their order; `ended` is why it went no further, if it did:
-    link (the app's link was refused), denied, expired, token (its code was refused), fetched (nobody fetched the tokens).
+    link (the app's link was refused), denied, expired, token (its code was refused), fetched (nobody fetched the tokens);
+    blocked and blocked link where that was because the app is blocked.
 
     `reason` is for the app's developer, in English; `reference` that of the request which was refused.
     """
@@ -75,7 +76,9 @@ def recent(*, member_pk: int, sign_in_name: str, ip: str) -> list[Attempt]:
     told = _told(events.exclude(client_id="").order_by("at", "pk")[:MOST_EVENTS])
     used = {pk for pk, last_used_at in grants.items() if last_used_at is not None}
     latest = sorted(told, key=lambda one: one.last_at)[-MOST:]
-    return [_judged(one, used, now) for one in reversed(latest)]
+    waiting = {one.client_id for one in latest if _waits(one)}
+    blocked = blocking.among(waiting, member_pk=member_pk) if waiting else set()
+    return [_judged(one, used, blocked, now) for one in reversed(latest)]
 
 
 def by_reference(reference: str) -> Attempt | None:
@@ -149,11 +152,20 @@ def _further(attempt: Attempt, event: AuditEvent, step: str | None) -> Attempt:
         attempt = replace(attempt, destination=str(event.detail["destination"]))
     if step is not None:
         return replace(attempt, passed=tuple(name for name in STEPS if name == step or name in attempt.passed), ended="")
-    return replace(attempt, ended=_ENDS[event.event], reason=event.reason, reference=event.request_id)
+    ended = _ENDS[event.event]
+    if event.reason == BLOCKED_CLIENT:
+        ended = "blocked link" if ended == "link" else "blocked"
+    return replace(attempt, ended=ended, reason=event.reason, reference=event.request_id)
 
 
-def _judged(attempt: Attempt, used: set[int], now: datetime) -> Attempt:
-    """With what no event tells: the first call, and that nothing came for too long."""
+def _waits(attempt: Attempt) -> bool:
+    return not attempt.ended and "asked" in attempt.passed and "approved" not in attempt.passed
+
+
+def _judged(attempt: Attempt, used: set[int], blocked: set[str], now: datetime) -> Attempt:
+    """With what no event tells: the first call, that its app is blocked, and that nothing came for too long."""
+    if _waits(attempt) and attempt.client_id in blocked:
+        return replace(attempt, ended="blocked")
     if attempt.ended or "token" in attempt.passed:
         called = attempt.grants & used and not attempt.ended
         return replace(attempt, passed=(*attempt.passed, "called")) if called else attempt

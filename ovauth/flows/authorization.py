@@ -16,6 +16,7 @@ from django.utils import timezone
 from ovauth import credentials
 from ovauth.credentials import Kind
 from ovauth.errors import (
+    BLOCKED_CLIENT,
     AccessDenied,
     Forbidden,
     Gone,
@@ -62,7 +63,8 @@ class Asked(TypedDict):
 class Waiting:
     """A pending request, as pages and programs may see it. `display_code` only for the browser that began.
 
-    `by_password`: a one-time password was given for it, so that its owner may decide in that browser.
+    `by_password`: a one-time password was given for it, so that its owner may decide in that browser. `blocked_at`: since
+    when an operator blocks its client.
     """
 
     pending_id: str
@@ -73,6 +75,7 @@ class Waiting:
     is_device: bool
     is_vouched: bool
     is_approved: bool
+    blocked_at: datetime | None
     scopes: tuple[str, ...]
     sentences: tuple[str, ...]
     created_at: datetime
@@ -106,7 +109,7 @@ def destination(*, client_id: str | None, redirect_uri: str | None, ip: str = ""
     if client is None:
         raise UntrustedRedirect("This app is not known here.", reason="unknown client")
     if client.blocked_at is not None:
-        raise UntrustedRedirect("An operator has blocked this app.", reason="blocked client")
+        raise UntrustedRedirect("An operator has blocked this app.", reason=BLOCKED_CLIENT)
     registered = tuple(client.redirect_uris)
     if redirect_uri is None and len(registered) == 1:
         return Destination(client, registered[0])
@@ -263,6 +266,7 @@ def see(pending: PendingAuthorization, *, with_code: bool = False) -> Waiting:
         is_loopback=redirect_uris.is_loopback(pending.redirect_uri),
         is_vouched=client_documents.vouches(pending.client.client_id, pending.redirect_uri),
         is_approved=pending.client.approved_at is not None,
+        blocked_at=pending.client.blocked_at,
         is_device=pending.kind == PendingAuthorization.Kind.DEVICE,
         scopes=asked,
         sentences=tuple(sentences.get(name, name) for name in asked),

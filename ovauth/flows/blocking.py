@@ -4,11 +4,13 @@ An administrator blocks it for the whole account, and ends what it holds there. 
 stranger may have borrowed a client that others of the account use every day, and one member ends nobody else's connections.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import F, Q
 from django.utils import timezone
 
 from ovauth.errors import NotFound
@@ -32,6 +34,15 @@ class Blocked:
     def told(self) -> dict[str, str | bool | int]:
         """The outcome in plain values, as a session can keep it."""
         return {"whom": self.whom, "whole_account": self.whole_account, "ended": self.ended}
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One that stands: for everybody (an operator's own), for the account of that name, or for the member; since when."""
+
+    whom: Literal["everybody", "account", "member"]
+    name: str
+    since: datetime
 
 
 def block(*, authority: Authority, client_id: str) -> Blocked:
@@ -73,9 +84,31 @@ def unblock(*, block_pk: int) -> bool:
 
 
 def blocks(member: Member, client: Client) -> bool:
-    """Whether nothing may be approved for this client by this member."""
-    whose = Q(member=member) | Q(member=None, account_id=member.account_id)
-    return BlockedClient.objects.filter(whose, client=client).exists()
+    """Whether nothing may be approved for this client by this member, be it an operator who blocked it or people."""
+    return client.blocked_at is not None or BlockedClient.objects.filter(_binds(member.pk), client=client).exists()
+
+
+def standing(*, member_pk: int, client_id: str) -> Block | None:
+    """The block by which people keep this client from the member, the account's before the member's own."""
+    found = BlockedClient.objects.select_related("account", "member").filter(_binds(member_pk), client__client_id=client_id)
+    row = found.order_by(F("member").asc(nulls_first=True)).first()
+    if row is None:
+        return None
+    if row.member is None:
+        return Block("account", row.account.name, row.created_at)
+    return Block("member", row.member.name, row.created_at)
+
+
+def among(client_ids: Collection[str], *, member_pk: int) -> set[str]:
+    """Those of these clients for which nothing may be approved by that member."""
+    named = Client.objects.filter(client_id__in=client_ids)
+    by_people = BlockedClient.objects.filter(_binds(member_pk)).values("client")
+    return set(named.filter(Q(blocked_at__isnull=False) | Q(pk__in=by_people)).values_list("client_id", flat=True))
+
+
+def _binds(member_pk: int) -> Q:
+    """Which blocks concern that member."""
+    return Q(member=member_pk) | Q(member=None, account__in=Member.objects.filter(pk=member_pk).values("account"))
 
 
 def _end_what_it_holds(client: Client, whose: Q, now: datetime) -> int:

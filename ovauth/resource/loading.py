@@ -19,6 +19,7 @@ from ovauth import tools
 from ovauth.conf import Config, Misconfigured
 from ovauth.resource import identity, upstream
 from ovauth.resource.upstream import Upstream
+from ovauth.tools import Oddity
 
 log = logging.getLogger(__name__)
 
@@ -70,20 +71,20 @@ def load(import_path: str) -> Loaded:
     server = _import(import_path)
     if isinstance(server, MCPServer):
         _refuse_own_authentication(import_path, server.settings.auth)
-        _announce(import_path, _tools(server), server.name)
+        _announce(import_path, _tools(server), server)
         return Loaded(
             server.streamable_http_app(streamable_http_path=PATH, stateless_http=True, transport_security=_OPEN),
             stateless=True,
         )
     if isinstance(server, Server):
-        _announce(import_path, None, server.name)
+        _announce(import_path, None, server)
         return Loaded(
             server.streamable_http_app(streamable_http_path=PATH, stateless_http=True, transport_security=_OPEN),
             stateless=True,
         )
     if _is_fastmcp(server):
         _refuse_own_authentication(import_path, server.auth)
-        _announce(import_path, _tools(server), server.name)
+        _announce(import_path, _tools(server), server)
         app = server.http_app(path=PATH, stateless_http=True, transport="http", host_origin_protection=False)
         return Loaded(app, stateless=True)
     if _is_asgi(server):
@@ -182,12 +183,15 @@ def _tools(server: Any) -> list[Any] | None:
             return None
 
 
-def _announce(import_path: str, found: list[Any] | None, own_name: str | None = None) -> None:
+def _announce(import_path: str, found: list[Any] | None, server: Any = None) -> None:
     """Tells the pages what is served, once its guards are in order. An ASGI application has no name of its own to tell."""
     if found is not None:
         _refuse_mistaken_guards(import_path, found)
     told = None if found is None else [tools.told(tool, identity.required_by(getattr(tool, "fn", None))) for tool in found]
-    tools.announce(_name(import_path), told, () if own_name is None else tools.oddities_of(own_name))
+    odd, own_name = frozenset[Oddity](), ""
+    if server is not None:
+        odd, own_name = tools.oddities_of(server.name), tools.called(getattr(server, "title", None), server.name)
+    tools.announce(_name(import_path), told, odd, own_name)
 
 
 def _name(import_path: str) -> str:

@@ -187,11 +187,12 @@ class Upstream:
 
     async def _keep_listing(self) -> None:
         """Keeps what pages say of the tools up to date; what was known stays while the upstream is away."""
-        known = None
+        known, own_name = None, ""
         while True:
             found = await look(settings.OVAUTH)
-            known = found.tools if found.tools is not None else known
-            tools.announce(self.name, known, found.odd)
+            if found.tools is not None:
+                known, own_name = found.tools, found.own_name
+            tools.announce(self.name, known, found.odd, own_name)
             await anyio.sleep(LIST_AGAIN if found.tools is None else LIST_EVERY)
 
 
@@ -200,10 +201,13 @@ class Upstream:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a look at the upstream told: its tools, None when it does not tell them, and what is odd about it."""
+    """What a look at the upstream told: its tools, None when it does not tell them, what is odd about it, and what it calls
+    itself.
+    """
 
     tools: tuple[Tool, ...] | None
     odd: frozenset[Oddity]
+    own_name: str = ""
 
 
 async def look(config: Config) -> Found:
@@ -223,7 +227,8 @@ async def look(config: Config) -> Found:
                 async with Client(transport) as client:
                     listed = tuple([found async for found in _each_tool(client)])
                     info = client.server_info
-                    return Found(listed, tools.oddities_of(info.name if info else None))
+                    name, title = (info.name, info.title) if info else (None, None)
+                    return Found(listed, tools.oddities_of(name), tools.called(title, name))
     except Exception as fault:
         # Whatever it is, in whatever groups: the upstream is asked again soon, and calls are passed on meanwhile.
         log.debug("the tools of the upstream cannot be listed", exc_info=fault)

@@ -25,6 +25,8 @@ LABELS: Final = {
 ENDED: Final = {
     "link": ("asked", _("Its link was refused. Nothing was shared.")),
     "denied": ("approved", _("It was denied. Nothing was shared.")),
+    "blocked": ("approved", _("The app is blocked, so nothing can be approved for it. The operator can unblock it.")),
+    "blocked link": ("asked", _("The app is blocked, so its link was refused. The operator can unblock it.")),
     "expired": ("approved", _("Nobody approved it in time. Nothing was shared.")),
     "token": ("token", _("It was approved, and then the code that it brought was refused.")),
     "fetched": ("token", _("It was approved, and never fetched its tokens.")),

@@ -24,7 +24,7 @@ from ovauth.flows.authorization import Destination, Waiting
 from ovauth.roles import Role
 from ovauth.web import callers, languages, qr, review, spelling
 from ovauth.web.callers import Caller
-from ovauth.web.public_origin import issuer_of
+from ovauth.web.public_origin import is_on_loopback, issuer_of
 from ovauth.web.review import Doubt
 from ovauth.wire import Lenient
 
@@ -178,14 +178,19 @@ def _show(
         "seconds_left": seconds_left,
         "time_left": time_left(seconds_left),
         "aloud": spelling.aloud(waiting.display_code),
-        "qr": qr.svg(_elsewhere(request, waiting), title=_("QR code: opens the page where you enter the code")),
+        "qr": _picture(request, waiting),
     }
     return render(request, "ovauth/code.html", context, status=status)
 
 
-def _elsewhere(request: HttpRequest, waiting: Waiting) -> str:
-    """Where a phone confirms the code. The code moves out of the address at once, and still needs a click."""
-    return f"{issuer_of(request)}/console/verify?{urlencode({'code': waiting.display_code})}"
+def _picture(request: HttpRequest, waiting: Waiting) -> str:
+    """What leads a phone to where it confirms the code; empty where no phone can come. The code moves out of the address at
+    once, and still needs a click.
+    """
+    if is_on_loopback(request):
+        return ""
+    address = f"{issuer_of(request)}/console/verify?{urlencode({'code': waiting.display_code})}"
+    return qr.svg(address, title=_("QR code: opens the page where you enter the code"))
 
 
 def time_left(seconds: int) -> str:

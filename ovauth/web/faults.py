@@ -20,6 +20,7 @@ from ninja.errors import HttpError, ValidationError
 
 from ovauth import metrics
 from ovauth.errors import (
+    BLOCKED_CLIENT,
     Forbidden,
     InvalidClient,
     InvalidRequest,
@@ -184,6 +185,7 @@ def page(request: HttpRequest, refusal: Refusal) -> HttpResponse:
         "is_link_fault": isinstance(refusal, UntrustedRedirect | OAuthRefusal),
         "asked": asked,
         "registered": registered,
+        "is_blocked": refusal.reason == BLOCKED_CLIENT,
         "is_stale_form": refusal.description == STALE_FORM,
         "for_the_developer": any(asked) or registered,
     }

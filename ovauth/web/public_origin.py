@@ -6,7 +6,7 @@ own issuer all see the same. `scope["ovauth.issuer"]` is the issuer, `scope["ova
 
 import re
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from django.conf import settings
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -124,3 +124,8 @@ def issuer_of(request: Any) -> str:
     """The issuer as the client of this Django request sees it: one exact string, no trailing slash."""
     decided: str | None = getattr(request, "scope", {}).get("ovauth.issuer")
     return decided or f"{request.scheme}://{request.get_host()}"
+
+
+def is_on_loopback(request: Any) -> bool:
+    """Whether the outside sees us on this computer alone, so that no other one can come here."""
+    return origin.is_loopback_host(urlsplit(issuer_of(request)).netloc)

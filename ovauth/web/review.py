@@ -10,27 +10,32 @@ from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
 from ovauth import tools
-from ovauth.flows import approval, connections
+from ovauth.flows import approval, blocking, connections
 from ovauth.flows.authorization import Waiting
+from ovauth.flows.blocking import Block
 from ovauth.flows.connections import Connection
-from ovauth.rules import browsers, display_text, known_apps, networks, web_address
+from ovauth.rules import browsers, display_text, known_apps, networks, origin, web_address
 from ovauth.web.callers import Caller
+from ovauth.web.public_origin import is_on_loopback
 
 MOST_TOOLS: Final = 12
 LONGEST_TOOL_NAME: Final = 40
+LONGEST_SERVER_NAME: Final = 60
 
 Place = Literal["web", "this computer", "app", "device"]
 
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """A waiting request as its review shows it. `here`: the browser that began is the one that decides.
+    """A waiting request as its review shows it. `here`: the browser that began is the one that decides; `same_computer`: at
+    least the computer is, since both came to this server on its own loopback address.
 
     `borrowed_name` is the well-known app whose name is used by somebody else's destination.
     """
 
     waiting: Waiting
     here: bool
+    same_computer: bool
     place: Place
     other_network: bool
     borrowed_name: str | None
@@ -51,6 +56,7 @@ def of(request: HttpRequest, waiting: Waiting, *, here: bool) -> Review:
     return Review(
         waiting=waiting,
         here=here,
+        same_computer=here or _is_same_computer(request, waiting),
         place=place,
         other_network=not networks.alike(waiting.ip, _ip(request)),
         borrowed_name=_borrowed_name(waiting, place),
@@ -83,16 +89,19 @@ def context(
     """What `_review.html` wants. `acts_as` is who would be acted for, when somebody may decide."""
     earlier = _earlier(review.waiting, acts_as)
     offered = choices(request, review.waiting, acts_as, again=doubt is not None)
+    blocked = _block(review.waiting, acts_as)
     if earlier is not None:
         offered = tuple(replace(choice, new=choice.name not in earlier.scopes) for choice in offered)
     return {
         "earlier": earlier,
+        "blocked": blocked,
+        "server": server_name(),
         "anything_new": any(choice.new and choice.allowed for choice in offered),
         "review": review,
         "acts_as": acts_as,
         "choices": offered,
         "tools": named_tools([choice.name for choice in offered if choice.allowed]),
-        "may_choose": _may_choose(offered),
+        "may_choose": blocked is None and _may_choose(offered),
         "beyond_the_role": acts_as is not None and not any(choice.allowed for choice in offered),
         "fault": doubt.sentence if doubt else fault,
         "fault_about": doubt.about if doubt else "",
@@ -106,6 +115,15 @@ def _earlier(waiting: Waiting, acts_as: Caller | None) -> Connection | None:
     if acts_as is None or acts_as.authority is None:
         return None
     return connections.earlier(member_pk=acts_as.authority.member_pk, pending_id=waiting.pending_id)
+
+
+def _block(waiting: Waiting, acts_as: Caller | None) -> Block | None:
+    """Why nothing can be approved for this app by whoever would decide."""
+    if waiting.blocked_at is not None:
+        return Block("everybody", "", waiting.blocked_at)
+    if acts_as is None or acts_as.authority is None:
+        return None
+    return blocking.standing(member_pk=acts_as.authority.member_pk, client_id=waiting.client_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,13 +146,21 @@ def named_tools(held: Collection[str]) -> NamedTools | None:
     return NamedTools(shown, len(usable) - len(shown))
 
 
+def server_name() -> str:
+    """What the MCP server calls itself, as a page may say it; empty where nobody gave it a name."""
+    found = tools.served()
+    return display_text.clean(found.own_name, LONGEST_SERVER_NAME) if found else ""
+
+
 def served() -> dict[str, Any] | None:
-    """The MCP server by name, with its tools and their number, None for both when they cannot be told, and its oddities."""
+    """The MCP server by what it calls itself and by the name that its operator knows, with its tools and their number, None
+    for both when they cannot be told, and its oddities."""
     found = tools.served()
     if found is None:
         return None
     return {
         "name": found.name,
+        "own_name": server_name(),
         "count": None if found.tools is None else len(found.tools),
         "tools": named_tools(settings.OVAUTH.scope_names),
         "odd": found.odd,
@@ -181,6 +207,11 @@ def browser_name(user_agent: str) -> str:
     """“Chrome on Windows”, in the language of the page."""
     browser, on, system = browsers.name(user_agent).partition(" on ")
     return _("%(browser)s on %(system)s") % {"browser": browser, "system": system} if on else browser
+
+
+def _is_same_computer(request: HttpRequest, waiting: Waiting) -> bool:
+    both = (waiting.ip, _ip(request))
+    return is_on_loopback(request) and all(origin.is_loopback_address(address) for address in both)
 
 
 def _place(waiting: Waiting) -> Place:

@@ -48,8 +48,9 @@ SENTENCES = (
     _("Something went wrong on our side."),
     _("Sign in first."),
     # ovauth.flows
+    _("A new key was made already, and is shown once. This time nothing was replaced."),
     _("Leave at least one of the permissions ticked, or choose Deny."),
-    _("This app is blocked, since its request was not started by anybody here. The operator can unblock it."),
+    _("This app is blocked here: nothing can be approved for it. The operator can unblock it."),
     _("The app did not say which app it is."),
     _("This app is not known here."),
     _("An operator has blocked this app."),
@@ -73,6 +74,7 @@ SENTENCES = (
     _("disconnected by its owner"),
     _("disconnected by an administrator"),
     _("blocked: nobody here started its request"),
+    _("approved again with less"),
     _("revoked by the client"),
     _("revoked by an operator"),
     _("refresh token replayed"),

@@ -172,6 +172,7 @@ class Site:
             "review-beyond-the-role": lambda page: page.goto(self.greedy.url(scope="admin")),
             "review-partly-beyond-the-role": lambda page: page.goto(self.greedy.url(scope="mcp admin")),
             "new-key": self._new_key,
+            "review-blocked": self._blocked,
         }
 
     def _of_dora(self) -> dict[str, Bring]:
@@ -359,6 +360,13 @@ class Site:
         self._pressed(page, "/console/keys")
         page.click("main .card form button")
         page.wait_for_selector("[data-copy]")
+
+    def _blocked(self, page: Page) -> None:
+        page.goto(self.notes.url())
+        page.click("[value=deny]")
+        page.click("[value=block]")
+        page.wait_for_selector(".warn[role=status]")
+        page.goto(self.notes.url())
 
     def _wrong_password_change(self, page: Page) -> None:
         page.goto(f"{self.origin}/console/password")

@@ -3,10 +3,12 @@
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from ovauth import logs
 from ovauth.errors import Forbidden, NotFound
 from ovauth.flows import approval, blocking, garbage
+from ovauth.flows.blocking import Block
 from ovauth.models import AuditEvent, BlockedClient, Client, Grant
 from tests.conftest import Person, begun, connected, registered, works
 
@@ -85,6 +87,30 @@ def test_unblocked_it_may_ask_again_and_what_ended_stays_ended(client_app: Clien
     assert not works(before.access_token)
     assert not blocking.unblock(block_pk=1)
     assert AuditEvent.objects.filter(event="client.unblocked_for_account").count() == 1
+
+
+def test_who_is_kept_from_it_learns_for_whom_it_is_blocked_and_since_when(
+    client_app: Client, alice: Person, bob: Person, charlie: Person, clock: Any
+) -> None:
+    def standing(person: Person) -> Block | None:
+        return blocking.standing(member_pk=person.member.pk, client_id=client_app.client_id)
+
+    blocking.block(authority=bob.by_session, client_id=client_app.client_id)
+    own = standing(bob)
+    assert own == Block("member", "bob", timezone.now())
+    assert (standing(alice), standing(charlie)) == (None, None)
+    clock(60)
+    blocking.block(authority=alice.by_session, client_id=client_app.client_id)
+    assert standing(bob) == standing(alice) == Block("account", "acme", timezone.now())
+    assert standing(charlie) is None
+
+
+def test_what_an_operator_blocked_while_it_waited_is_not_approved(client_app: Client, bob: Person) -> None:
+    pending = begun(client_app)
+    Client.objects.update(blocked_at=timezone.now())
+    with pytest.raises(Forbidden):
+        approval.approve(authority=bob.by_session, pending_id=pending)
+    assert approval.deny(authority=bob.by_session, pending_id=pending).status == "denied"
 
 
 def test_who_may_not_approve_may_not_block(client_app: Client, alice: Person) -> None:

@@ -76,7 +76,9 @@ def test_what_a_person_withholds_ends_at_once_in_what_the_installation_had(bob: 
     assert [found.because for found in told] == ["approved again with less"] * 2
 
 
-@pytest.mark.parametrize(("scopes", "asked"), [(("mcp", "fs"), "mcp fs"), (("mcp",), "mcp"), (("mcp", "fs"), "mcp fs admin")])
+@pytest.mark.parametrize(
+    ("scopes", "asked"), [(("mcp", "fs"), "mcp fs"), (("mcp",), "mcp"), (("mcp", "fs"), "mcp fs admin")]
+)
 def test_as_much_or_more_and_what_was_not_asked_for_end_nothing(
     bob: Person, client_app: Client, scopes: tuple[str, ...], asked: str
 ) -> None:

@@ -6,8 +6,9 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 from django.test import Client as Web
+from django.utils import timezone
 
-from ovauth.flows import attempts, limits
+from ovauth.flows import attempts, blocking, limits
 from ovauth.models import AuditEvent, Client
 from tests.conftest import CALLBACK, VERIFIER, Person, works
 from tests.web.test_code_page import asked
@@ -87,6 +88,18 @@ def test_a_denial_and_silence_are_where_an_attempt_ends(clock: Any, web: Web, al
     clock(301)
     assert told(web)[0] == ("dddE.", "It was approved, and never fetched its tokens.")
     assert len(told(web)) == 3
+
+
+def test_an_attempt_of_a_blocked_app_says_so(web: Web, alice: Person, bob: Person, app: Client) -> None:
+    signed_in(web, bob)
+    page = begun(web, app)
+    blocking.block(authority=alice.by_session, client_id=app.client_id)
+    assert told(web) == [("ddE..", "The app is blocked, so nothing can be approved for it. The operator can unblock it.")]
+    web.post(page, {"action": "deny"})
+    assert told(web) == [("ddE..", "The app is blocked, so nothing can be approved for it. The operator can unblock it.")]
+    Client.objects.update(blocked_at=timezone.now())
+    assert "Ask the operator to unblock the app." in text(web.get("/authorize", asked(app)))
+    assert told(web)[0] == ("dE...", "The app is blocked, so its link was refused. The operator can unblock it.")
 
 
 def test_a_refused_link_is_found_by_the_reference_of_its_page_by_whoever_has_it(

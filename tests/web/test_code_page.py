@@ -348,3 +348,11 @@ def test_a_phone_is_led_to_the_form_by_a_picture_that_passes_the_policy(web: Web
     assert 'class="qr"' in picture
     assert "style" not in picture
     assert "<title>" in picture
+
+
+def test_a_phone_is_not_led_to_a_server_that_it_cannot_reach(web: Web, pending_id: str, settings: Any) -> None:
+    settings.ALLOWED_HOSTS = ["*"]
+    for host in ("127.0.0.1:1933", "localhost", "[::1]:1933"):
+        page = text(web.get(PAGE, {"pending": pending_id}, headers={"Host": host}))
+        assert "<svg" not in page
+        assert "Use your phone" not in page

@@ -43,10 +43,10 @@ def test_two_connections_of_one_name_are_told_apart(web: Web, alice: Person, clo
     first, second = rows(signed_in(web, alice))
     assert "Connected 1 hour ago" in first
     assert "Connected 2 hours ago" in second
-    numbers = [re.search(r"no\. (\d+)", row)[1] for row in (first, second)]  # type: ignore[index]
+    numbers = [re.search(r"connection (\d+)", row)[1] for row in (first, second)]  # type: ignore[index]
     assert numbers == [str(grant.pk) for grant in Grant.objects.order_by("-created_at")]
     buttons = re.findall(r'aria-label="(Disconnect [^"]+)"', text(web.get(HOME)))
-    assert buttons == [f"Disconnect Claude Code, no. {number}" for number in numbers]
+    assert buttons == [f"Disconnect Claude Code, connection {number}" for number in numbers]
 
 
 def test_a_row_says_where_the_connection_began_and_in_which_browser(web: Web, alice: Person, client_app: Client) -> None:

@@ -20,7 +20,7 @@ from ovauth.models import BlockedClient, Client, Grant, PendingAuthorization
 from ovauth.resource import loading
 from ovauth.roles import Role
 from ovauth.tools import Oddity, Tool
-from tests.conftest import Person, begun, connected, registered
+from tests.conftest import Person, begun, connected, registered, works
 from tests.web.test_console import VERIFY, decide, shown_code, signed_in, text
 
 pytestmark = pytest.mark.django_db
@@ -102,7 +102,7 @@ def test_an_app_that_is_connected_already_says_so_and_what_is_new(web: Web, alic
     connected(app, alice.by_session, scope="mcp")
     pending = begun(app, scope="mcp fs")
     asked_by_alice = text(signed_in(web, alice).get(page_of(pending)))
-    assert "<dt>Connected already</dt><dd>Since" in asked_by_alice
+    assert "<dt>Connected already</dt><dd>Last approved just now. It stays one connection in your list." in asked_by_alice
     assert "It asks for more than before." in asked_by_alice
     assert re.findall(r"<span>([^<]*) <span class=\"tag\">new</span>", asked_by_alice) == [
         "read and write files through its tools"
@@ -249,6 +249,7 @@ def test_the_bundled_server_announces_its_tools(offered: Any) -> None:
             Tool("compare_texts", "Compare two texts", False),
             Tool("server_status", "Server status", False, ("admin",)),
         ),
+        own_name="ovauth example",
     )
 
 
@@ -350,7 +351,116 @@ def test_a_blocked_app_is_not_approved_and_the_page_says_why(web: Web, alice: Pe
     blocking.block(authority=alice.by_session, client_id=client_app.client_id)
     answer = signed_in(web, alice).post(page_of(begun(client_app)), {"action": "approve"})
     assert answer.status_code == 403
-    assert "This app is blocked, since its request was not started by anybody here." in text(answer)
+    assert "This app is blocked here: nothing can be approved for it." in text(answer)
+    assert "Ask the operator to unblock the app." in text(answer)
+    assert "start connecting again in this browser" not in text(answer)
+
+
+@pytest.mark.parametrize("here", [True, False], ids=["code page", "console"])
+@pytest.mark.parametrize("by", ["the account", "the person", "an operator"])
+def test_the_review_of_a_blocked_app_says_so_and_offers_deny_alone(
+    web: Web, alice: Person, bob: Person, client_app: Client, here: bool, by: str
+) -> None:
+    pending = begun(client_app, scope="mcp fs")
+    if by == "an operator":
+        Client.objects.update(blocked_at=timezone.now())
+    else:
+        who = alice if by == "the account" else bob
+        blocking.block(authority=who.by_session, client_id=client_app.client_id)
+    signed_in(web, bob)
+    page = text(web.get(page_of(pending)) if here else web.post(VERIFY, {"code": shown_code(pending)}))
+    assert "This app is blocked." in page
+    said = {
+        "the account": "for everybody in acme just now",
+        "the person": "bob did not start",
+        "an operator": "An operator",
+    }
+    assert said[by] in page
+    assert "The operator can unblock it." in page
+    assert boxes(page) == {}
+    assert 'value="approve"' not in page
+    assert 'value="deny"' in page
+
+
+def test_who_denies_a_blocked_app_has_it_told_so_and_the_attempt_says_blocked(
+    web: Web, alice: Person, bob: Person, client_app: Client
+) -> None:
+    blocking.block(authority=alice.by_session, client_id=client_app.client_id)
+    here = page_of(begun(client_app))
+    signed_in(web, bob).post(here, {"action": "deny"})
+    assert "error=access_denied" in text(web.get(here))
+    assert "The app is blocked, so nothing can be approved for it." in text(web.get("/console/attempts"))
+
+
+def test_a_block_concerns_nobody_else(web: Web, bob: Person, charlie: Person, client_app: Client) -> None:
+    blocking.block(authority=bob.by_session, client_id=client_app.client_id)
+    page = text(signed_in(web, charlie).get(page_of(begun(client_app))))
+    assert "This app is blocked." not in page
+    assert 'value="approve"' in page
+
+
+def test_what_is_unticked_for_an_app_that_is_connected_ends_for_it_at_once(
+    web: Web, alice: Person, client_app: Client
+) -> None:
+    before = connected(client_app, alice.by_session, scope="mcp fs")
+    here = page_of(begun(client_app, scope="mcp fs"))
+    assert "What you untick ends for it at once." in text(signed_in(web, alice).get(here))
+    web.post(here, {"action": "approve", "scope": ["mcp", "fs"]})
+    assert works(before.access_token)
+    again = page_of(begun(client_app, scope="mcp fs"))
+    web.post(again, {"action": "approve", "scope": ["mcp"]})
+    assert not works(before.access_token)
+    assert "approved again with less" in text(web.get("/console/"))
+
+
+def test_the_question_names_the_mcp_server_where_it_has_a_name(
+    web: Web, alice: Person, client_app: Client, offered: Callable[..., None]
+) -> None:
+    offered()
+    signed_in(web, alice)
+    for own_name, asked in (("Notes", "use Notes (testserver) as you?"), ("", "use testserver as you?")):
+        tools.announce("notes.app:mcp", None, own_name=own_name)
+        assert f"Let “Test client” {asked}" in text(web.get(page_of(begun(client_app))))
+
+
+@pytest.mark.parametrize(
+    ("server", "own_name"),
+    [
+        (MCPServer("notes", title="My notes"), "My notes"),
+        (MCPServer("notes"), "notes"),
+        (MCPServer(), ""),
+        (Server("low"), "low"),
+        (FastMCP("fast"), "fast"),
+        (FastMCP(), ""),
+    ],
+)
+def test_a_server_calls_itself_by_its_title_or_else_by_its_name(
+    offered: Any, monkeypatch: pytest.MonkeyPatch, server: Any, own_name: str
+) -> None:
+    offered()
+    monkeypatch.setattr("tests.web.test_consent.annotated", server)
+    loading.load("tests.web.test_consent:annotated")
+    served = tools.served()
+    assert served is not None
+    assert served.own_name == own_name
+
+
+@pytest.mark.parametrize(
+    ("host", "began_at", "said"),
+    [
+        ("127.0.0.1:1933", "127.0.0.1", "An app on this computer asks, in another browser."),
+        ("127.0.0.1:1933", "192.0.2.1", "An app on another computer asks."),
+        ("ov.example.com", "127.0.0.1", "An app on another computer asks."),
+    ],
+)
+def test_an_app_on_the_same_computer_is_said_to_be_there_when_both_came_by_loopback(
+    web: Web, alice: Person, client_app: Client, settings: Any, host: str, began_at: str, said: str
+) -> None:
+    settings.ALLOWED_HOSTS = ["*"]
+    pending = begun(client_app)
+    PendingAuthorization.objects.update(ip=began_at)
+    page = text(signed_in(web, alice).post(VERIFY, {"code": shown_code(pending)}, headers={"Host": host}))
+    assert said in page
 
 
 def test_the_operator_unblocks_in_the_administration(web: Web, alice: Person, root: Person, client_app: Client) -> None:

@@ -45,14 +45,14 @@ def test_a_stranger_costs_one_statement_at_most(client: Web, page: str) -> None:
     assert statements(lambda: client.get("/authorize", {"client_id": "unknown"}), status=400) == 2
 
 
-def test_the_review_asks_for_the_request_for_the_connection_that_it_would_replace_and_for_guesses(
+def test_the_review_asks_for_the_request_for_the_connection_that_is_there_for_a_block_and_for_guesses(
     client: Web, alice: Person, client_app: Client, page: str
 ) -> None:
     signed_in(client, alice)
     code = shown_code(begun(client_app))
-    assert statements(lambda: client.get(page)) == WHO + 2
+    assert statements(lambda: client.get(page)) == WHO + 3
     # Guesses by person and by address: looked at, and in a transaction a place in each is taken and given back.
-    assert statements(lambda: client.post(VERIFY, {"code": code})) == WHO + 2 + 2 + 2 + 4
+    assert statements(lambda: client.post(VERIFY, {"code": code})) == WHO + 3 + 2 + 2 + 4
 
 
 @pytest.mark.parametrize(
