@@ -47,6 +47,15 @@ class Scope:
     chinese: str = ""
 
 
+BUNDLED_SERVER: Final = "ovauth.resource.example:server"
+_OWN_SCOPES: Final = (Scope("mcp", "use its tools as you", Role.USER),)
+_BUNDLED_SCOPES: Final = (
+    *_OWN_SCOPES,
+    Scope("fs", "read and write files through its tools", Role.USER),
+    Scope("admin", "use its administrative tools", Role.ADMIN),
+)
+
+
 class Config(BaseSettings):
     """One field for each setting."""
 
@@ -122,8 +131,7 @@ class Config(BaseSettings):
     )
     audit_days: Annotated[int, Field(ge=1)] = Field(400, description="days that audit events are kept")
     mcp_server: str = Field(
-        "ovauth.resource.example:server",
-        pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$",
+        BUNDLED_SERVER,
         description="import path `module:attribute` of the MCP server object served at `/mcp`",
     )
     upstream_mcp_url: str | None = Field(
@@ -138,13 +146,10 @@ class Config(BaseSettings):
         "Authorization: Bearer", description="how that key is sent: `Name: Scheme`, or a name alone such as `X-Api-Key`"
     )
     scopes: Annotated[tuple[Scope, ...], NoDecode] = Field(
-        (
-            Scope("mcp", "use its tools as you", Role.USER),
-            Scope("fs", "read and write files through its tools", Role.USER),
-            Scope("admin", "use its administrative tools", Role.ADMIN),
-        ),
+        (),
+        validate_default=True,
         description="the scopes, one in each line, each with what people read about it; see [below](#scopes)",
-        json_schema_extra={"shown": "`mcp`, `fs`, `admin`"},
+        json_schema_extra={"shown": "`mcp`; of the bundled example `mcp`, `fs`, `admin`"},
     )
     default_scopes: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
@@ -194,9 +199,19 @@ class Config(BaseSettings):
                 raise ValueError(f"write on, off, or a list of hosts; “{host}” is none: {why}")
         return hosts
 
+    @field_validator("mcp_server", mode="after")
+    @classmethod
+    def _import_path(cls, value: str) -> str:
+        if not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", value):
+            raise ValueError("write module:object, such as notes.app:mcp")
+        return value
+
     @field_validator("scopes", mode="before")
     @classmethod
-    def _scopes(cls, value: Any) -> Any:
+    def _scopes(cls, value: Any, info: Any) -> Any:
+        if value == ():
+            is_bundled = info.data.get("mcp_server") == BUNDLED_SERVER and info.data.get("upstream_mcp_url") is None
+            return _BUNDLED_SCOPES if is_bundled else _OWN_SCOPES
         if not isinstance(value, str):
             return value
         written = scope_settings.read(value, roles=[role.label for role in Role], lowest=Role.USER.label)
@@ -222,7 +237,7 @@ class Config(BaseSettings):
     def _upstream(cls, value: str | None, info: Any) -> str | None:
         if value is not None and (why := upstream.why_not_url(value)):
             raise ValueError(why)
-        if value is not None and info.data.get("mcp_server") not in (None, cls.model_fields["mcp_server"].default):
+        if value is not None and info.data.get("mcp_server") not in (None, BUNDLED_SERVER):
             raise ValueError("unset it, or unset OVAUTH_MCP_SERVER, which names a server too")
         return value
 

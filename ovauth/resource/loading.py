@@ -16,14 +16,13 @@ from mcp.server.transport_security import TransportSecuritySettings
 from starlette.types import ASGIApp
 
 from ovauth import tools
-from ovauth.conf import Config, Misconfigured
+from ovauth.conf import BUNDLED_SERVER, Config, Misconfigured
 from ovauth.resource import identity, upstream
 from ovauth.resource.upstream import Upstream
 from ovauth.tools import Oddity
 
 log = logging.getLogger(__name__)
 
-BUNDLED: Final = "ovauth.resource.example:server"
 PATH: Final = "/mcp"
 VARIABLE: Final = "OVAUTH_MCP_SERVER"
 LISTING_TIMEOUT: Final = 5.0
@@ -195,7 +194,7 @@ def _announce(import_path: str, found: list[Any] | None, server: Any = None) -> 
 
 
 def _name(import_path: str) -> str:
-    return "bundled example" if import_path == BUNDLED else import_path
+    return "bundled example" if import_path == BUNDLED_SERVER else import_path
 
 
 def _refuse_mistaken_guards(import_path: str, tools: list[Any]) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from ovauth.conf import Misconfigured
+from ovauth.conf import BUNDLED_SERVER, Misconfigured
 from ovauth.resource import loading
 from ovauth.resource.gate import Gate
 from tests.conftest import Person, connected, registered
@@ -139,17 +139,17 @@ def test_the_lifespan_of_a_server_is_its_own(kind: str) -> None:
 
 
 def test_the_bundled_server_has_three_tools_that_say_what_they_do(serve: Serve, alice: Person) -> None:
-    served = serve(loading.BUNDLED)
+    served = serve(BUNDLED_SERVER)
     tools = message_of(served.rpc("tools/list", secret=alice.api_key))["result"]["tools"]
     assert [tool["name"] for tool in tools] == ["whoami", "compare_texts", "server_status"]
     assert all(tool["title"] and tool["description"] and tool["annotations"]["readOnlyHint"] for tool in tools)
-    assert loading.describe(loading.BUNDLED) == "bundled example, 3 tools"
+    assert loading.describe(BUNDLED_SERVER) == "bundled example, 3 tools"
 
 
 def test_the_bundled_whoami_tells_everything_about_the_caller(serve: Serve, bob: Person) -> None:
     client = registered(client_name="Claude")
     pair = connected(client, bob.by_key, scope="mcp fs")
-    answer = message_of(serve(loading.BUNDLED).call("whoami", secret=pair.access_token))
+    answer = message_of(serve(BUNDLED_SERVER).call("whoami", secret=pair.access_token))
     assert answer["result"]["structuredContent"] == {
         "account_id": "acme",
         "user_id": "bob",
@@ -162,7 +162,7 @@ def test_the_bundled_whoami_tells_everything_about_the_caller(serve: Serve, bob:
 
 
 def test_the_bundled_comparison_shows_what_changed_within_bounds(serve: Serve, bob: Person) -> None:
-    served = serve(loading.BUNDLED)
+    served = serve(BUNDLED_SERVER)
     said = text_of(served.call("compare_texts", secret=bob.api_key, arguments={"before": "a\nb", "after": "a\nc"}))
     assert said.splitlines()[-3:] == [" a", "-b", "+c"]
     for too_much in ("x" * 20_001, "\n" * 501):

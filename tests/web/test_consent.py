@@ -14,7 +14,7 @@ from mcp.server.mcpserver import MCPServer
 from mcp_types import ToolAnnotations
 
 from ovauth import tools
-from ovauth.conf import Scope
+from ovauth.conf import BUNDLED_SERVER, Scope
 from ovauth.flows import approval, blocking
 from ovauth.models import BlockedClient, Client, Grant, PendingAuthorization
 from ovauth.resource import loading
@@ -241,7 +241,7 @@ def test_a_server_whose_tools_cannot_be_told_shows_none(web: Web, alice: Person,
 
 def test_the_bundled_server_announces_its_tools(offered: Any) -> None:
     offered()
-    loading.load(loading.BUNDLED)
+    loading.load(BUNDLED_SERVER)
     assert tools.served() == tools.Served(
         "bundled example",
         (
