@@ -243,8 +243,11 @@ def sentence(told: dict[str, Any]) -> str:
         case "connection.first_call":
             what, rest = (
                 "connected",
-                f"{client}: {detail.get('method', 'first call')} answered in {detail['ms']} ms",
+                f"{client}: {detail['method']} answered in {detail['ms']} ms",
             )
+        case "call.missed_scope":
+            what = "needs more"
+            rest = f"{client or f'{actor} with an API key'}: {detail['scopes']} for {detail['what']}"
         case "token.reuse_detected":
             what, rest = (
                 "replay",

@@ -11,7 +11,7 @@ import json
 import logging
 import time
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import anyio
 from django.conf import settings
@@ -47,6 +47,8 @@ STREAM_CHECK: Final = 15.0
 MAX_BODY: Final = 4 * 1024 * 1024
 CREDENTIALS: Final = frozenset({b"authorization", b"x-api-key", b"proxy-authorization", b"cookie"})
 """What the MCP server never sees: our caller's secrets are not its business, and not its upstream's."""
+LONGEST_TOLD: Final = 60
+"""Characters of a method's or a tool's name in the story."""
 WELL_KNOWN: Final = "/.well-known/oauth-protected-resource"
 
 
@@ -76,7 +78,7 @@ class Gate:
             await _refuse(send, refusal, scope)
             return
         told = Call(identity.of(found))
-        answer = _Answer(scope, send, told, found)
+        answer = _Answer(scope, send, told, found, body)
         entered = time.perf_counter()
         user = _as_the_package_says_it(found, scope)
         token = auth_context_var.set(user)
@@ -288,8 +290,8 @@ class _Answer:
     The headers of a POST wait for the first byte behind them, since an event stream begins before its tool does.
     """
 
-    def __init__(self, scope: Scope, send: Send, call: Call, found: bearer.Identity) -> None:
-        self.scope, self.send, self.call, self.found = scope, send, call, found
+    def __init__(self, scope: Scope, send: Send, call: Call, found: bearer.Identity, body: bytes) -> None:
+        self.scope, self.send, self.call, self.found, self.body = scope, send, call, found, body
         self.head: Message | None = None
         self.begun = False
         self.replaced = False
@@ -319,8 +321,9 @@ class _Answer:
         self.status = self.head["status"] if self.head is not None else 500
         self.replaced = bool(self.call.missed) or self.head is None
         if self.call.missed:
+            _tell_of_missed(self.found, self.body, self.call.missed)
             # No step-up for an API key: it holds whatever its owner's role may have.
-            await _refuse(self.send, self._missing(), self.scope, challenge=self.found.from_oauth)
+            await _refuse(self.send, self._missing(), self.scope, challenge=self.found.from_oauth, level=logging.DEBUG)
         elif self.head is None:
             await _refuse(self.send, ServerFault("The MCP server failed."), self.scope)
         else:
@@ -333,9 +336,9 @@ class _Answer:
         return InsufficientScope((*known, *sorted(self.call.missed - set(known))))
 
 
-async def _refuse(send: Send, refusal: Refusal, scope: Scope, *, challenge: bool = True) -> None:
-    # Every connection begins with the first of these.
-    level = logging.DEBUG if isinstance(refusal, Unauthenticated) else logging.INFO
+async def _refuse(send: Send, refusal: Refusal, scope: Scope, *, challenge: bool = True, level: int = logging.INFO) -> None:
+    if isinstance(refusal, Unauthenticated | NotAllowed):
+        level = logging.DEBUG  # a connection begins with the first, and many clients then ask for a stream
     log.log(level, "%s refused: %s", loading.PATH, refusal.reason)
     content = json.dumps({"error": refusal.code, "error_description": refusal.description}).encode()
     headers = [
@@ -374,13 +377,23 @@ def _metadata_url(scope: Scope) -> str:
 
 
 def _tell(found: bearer.Identity, body: bytes, started: float) -> None:
-    """The story's last line. A log record alone: that a connection is in use is kept in its row."""
+    """A connection's first call. A log record alone: that it is in use is kept in its row."""
+    ms = round((time.perf_counter() - started) * 1000)
+    _tell_the_story("connection.first_call", found, method=_method(body), ms=ms)
+
+
+def _tell_of_missed(found: bearer.Identity, body: bytes, missed: set[str]) -> None:
+    """That a call needs more than its token has: no fault, the client asks its person for more."""
+    _tell_the_story("call.missed_scope", found, scopes=" ".join(sorted(missed)), what=_tool(body) or _method(body))
+
+
+def _tell_the_story(event: str, found: bearer.Identity, **detail: Any) -> None:
     told = {
-        "event": "connection.first_call",
+        "event": event,
         "actor": f"{found.account_id}/{found.user_id}",
         "client_id": found.client_id,
         "client_name": found.client_name or found.client_id,
-        "detail": {"method": _method(body), "ms": round((time.perf_counter() - started) * 1000)},
+        "detail": detail,
     }
     logs.audited(told)
 
@@ -399,8 +412,20 @@ async def _first_use(found: bearer.Identity, source: Provenance) -> None:
 
 
 def _method(body: bytes) -> str:
+    method = _message(body).get("method")
+    return method[:LONGEST_TOLD] if isinstance(method, str) else "a call"
+
+
+def _tool(body: bytes) -> str:
+    """The name of the tool that is called; nothing when something else is."""
+    params = _message(body).get("params")
+    name = params.get("name") if isinstance(params, dict) else None
+    return name[:LONGEST_TOLD] if isinstance(name, str) else ""
+
+
+def _message(body: bytes) -> dict[str, Any]:
     with contextlib.suppress(ValueError, RecursionError):
         message = json.loads(body)
-        if isinstance(message, dict) and isinstance(message.get("method"), str):
-            return str(message["method"])[:60]
-    return "first call"
+        if isinstance(message, dict):
+            return message
+    return {}

@@ -161,12 +161,15 @@ class Upstream:
     def _note(self, status: int, started: float, reason: str = "") -> None:
         """Every request to the upstream passes here once: what became of it, and how long until its answer began."""
         log.debug("%s answered %s after %.0f ms", self.name, status, (time.perf_counter() - started) * 1000)
-        is_down = bool(reason) and status >= 500
-        if is_down and not self._is_down:
-            log.warning("the MCP server at %s: %s", self.name, reason)
-        elif self._is_down and not is_down:
+        self._tell_once(reason if status >= 500 else "")
+
+    def _tell_once(self, down: str) -> None:
+        """Why it is down, or nothing while it answers: the log hears of each change."""
+        if down and not self._is_down:
+            log.warning("the MCP server at %s: %s", self.name, down)
+        elif self._is_down and not down:
             log.warning("the MCP server at %s answers again", self.name)
-        self._is_down = is_down
+        self._is_down = bool(down)
 
     # -------------------------------------------------------------- life
 
@@ -193,6 +196,8 @@ class Upstream:
             if found.tools is not None:
                 known, own_name = found.tools, found.own_name
             tools.announce(self.name, known, found.odd, own_name)
+            if found.is_away or found.tools is not None:  # in between calls may go well, and they tell
+                self._tell_once(found.why_none)
             await anyio.sleep(LIST_AGAIN if found.tools is None else LIST_EVERY)
 
 
@@ -201,13 +206,16 @@ class Upstream:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a look at the upstream told: its tools, None when it does not tell them, what is odd about it, and what it calls
-    itself.
+    """What a look at the upstream told: its tools, what is odd about it, and what it calls itself.
+
+    When it does not tell its tools they are None, `why_none` says why, and `is_away` whether nobody was there at all.
     """
 
     tools: tuple[Tool, ...] | None
     odd: frozenset[Oddity]
     own_name: str = ""
+    why_none: str = ""
+    is_away: bool = False
 
 
 async def look(config: Config) -> Found:
@@ -232,7 +240,26 @@ async def look(config: Config) -> Found:
     except Exception as fault:
         # Whatever it is, in whatever groups: the upstream is asked again soon, and calls are passed on meanwhile.
         log.debug("the tools of the upstream cannot be listed", exc_info=fault)
-        return Found(None, frozenset({Oddity.WANTS_A_KEY if 401 in statuses else Oddity.SILENT}))
+        if 401 in statuses:
+            return Found(None, frozenset({Oddity.WANTS_A_KEY}), why_none="it does not let ovauth in (401)")
+        return _silent(fault, statuses)
+
+
+def _silent(fault: Exception, statuses: set[int]) -> Found:
+    """What a look found that failed like this."""
+    inner: BaseException = fault
+    while isinstance(inner, BaseExceptionGroup):
+        inner = inner.exceptions[0]
+    match inner:
+        case httpx2.ConnectError() | httpx2.ConnectTimeout():
+            why = _reason(inner)
+        case TimeoutError() | httpx2.TimeoutException():
+            why = f"it does not answer within {LISTING_TIMEOUT:.0f} s"
+        case _:
+            told = f" (status {max(statuses)})" if statuses else ""
+            why = f"it does not answer as an MCP server{told}"
+    is_away = isinstance(inner, httpx2.ConnectError | httpx2.ConnectTimeout)
+    return Found(None, frozenset({Oddity.SILENT}), why_none=why, is_away=is_away)
 
 
 async def _each_tool(client: Client) -> AsyncIterator[Tool]:
@@ -247,12 +274,10 @@ async def _each_tool(client: Client) -> AsyncIterator[Tool]:
 
 
 def describe(config: Config) -> str:
-    """The upstream in a few words for the terminal: `http://127.0.0.1:8000/mcp, 3 tools`."""
+    """The upstream in a few words for the terminal: `http://127.0.0.1:8000/mcp, 3 tools`, or why nobody knows them."""
     name = upstream.shown(config.upstream_mcp_url or "")
-    found = anyio.run(look, config).tools
-    if found is None:
-        return f"{name}, which does not tell its tools yet"
-    return f"{name}, {tools.counted(found)}"
+    found = anyio.run(look, config)
+    return f"{name}; {found.why_none}" if found.tools is None else f"{name}, {tools.counted(found.tools)}"
 
 
 # ------------------------------------------------------------------ pieces
@@ -318,6 +343,8 @@ def _pairs(headers: httpx2.Headers) -> upstream.Headers:
 
 
 def _reason(fault: BaseException) -> str:
+    if isinstance(fault, httpx2.ConnectError | httpx2.ConnectTimeout):
+        return f"it cannot be reached now ({str(fault) or 'no answer in time'})"
     return f"{type(fault).__name__}: {fault}".rstrip(": ")
 
 

@@ -168,11 +168,28 @@ def test_a_taken_port_is_named_with_another_one_before_anything_is_created(data_
     assert not (data_dir / "ovauth.sqlite3").exists()
 
 
+def test_a_taken_port_is_told_before_an_upstream_is_waited_for(data_dir: Path, taken_port: int) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        env = {"OVAUTH_UPSTREAM_MCP_URL": f"http://127.0.0.1:{silent.getsockname()[1]}/mcp"}
+        assert "is in use" in refused(data_dir, "--port", str(taken_port), env=env)
+        silent.settimeout(0)
+        with pytest.raises(BlockingIOError):
+            silent.accept()
+
+
 @pytest.mark.parametrize(
     ("env", "said"),
     [
         ({"OVAUTH_MCP_SERVER": "tests.commands.slow:server"}, "tests.commands.slow has no `server`; it has: waits"),
         ({"OVAUTH_MCP_SERVER": "no_such_module:app"}, "there is no module no_such_module"),
+        (
+            {"OVAUTH_MCP_SERVER": "notes.app"},
+            "OVAUTH_MCP_SERVER: “notes.app” cannot be used: write module:object, such as notes.app:mcp.",
+        ),
+        (
+            {"OVAUTH_MCP_SERVER": "tests.resource.servers:official"},
+            "requires the scope admin, which nobody can have. The scopes are mcp; name it in OVAUTH_SCOPES.",
+        ),
         ({"OVAUTH_PENDING_TTL": "soon"}, "OVAUTH_PENDING_TTL: “soon” cannot be used"),
         ({"OVAUTH_ISSUER": "http://ov.example"}, "OVAUTH_ISSUER: “http://ov.example” cannot be used"),
         (

@@ -448,3 +448,28 @@ def test_the_first_call_of_a_connection_is_told_once(
     told = [record.__dict__["audit"] for record in caplog.records if record.getMessage() == "connection.first_call"]
     assert len(told) == 1
     assert logs.sentence(told[0]).startswith("connected         Claude: tools/list answered in ")
+
+
+def test_a_call_that_needs_more_is_told_as_part_of_the_story_and_as_no_refusal(
+    served: Served, alice: Person, bob: Person, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "ovauth")
+    caplog.set_level(logging.INFO, "ovauth.audit")
+    token = connected(registered(client_name="Claude"), alice.by_key, scope="mcp").access_token
+    assert served.call("administer", secret=token).status_code == 403
+    assert served.call("administer", secret=bob.api_key).status_code == 403
+    told = [record.__dict__["audit"] for record in caplog.records if record.getMessage() == "call.missed_scope"]
+    assert [logs.sentence(each) for each in told] == [
+        "needs more        Claude: admin for administer",
+        "needs more        acme/bob with an API key: admin for administer",
+    ]
+    assert not [record for record in caplog.records if "refused" in record.getMessage()]
+
+
+def test_a_stream_that_is_not_offered_is_no_event_for_the_log(
+    serve: Serve, alice: Person, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "ovauth")
+    response = serve("official").request("GET", headers={"x-api-key": alice.api_key})
+    assert response.status_code == 405
+    assert not [record for record in caplog.records if "refused" in record.getMessage()]

@@ -63,11 +63,11 @@ class Command(OvauthCommand):
             with suppress(AttributeError):
                 stream.reconfigure(errors="replace")  # type: ignore[union-attr]
         config = settings.OVAUTH
-        serves = loading.described(config)
-        listener = self._listen(host, port)
+        listener = self._listen(host, port)  # before what takes time: an upstream that is asked for its tools
         logs.serve(config.log)
         here = _url(host, listener.getsockname()[1])
 
+        serves = loading.described(config)
         self.stdout.write(f"ovauth {VERSION} · Django {django.get_version()} · mcp {_mcp_version()} · {_database()}")
         first = self._prepare()
         told: Any = {"version": VERSION, "configuration": fingerprint(config), "workers": workers}
