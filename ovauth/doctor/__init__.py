@@ -14,7 +14,7 @@ from ovauth.doctor.faults import FAULTS, Fault, Finding, NoAnswer
 from ovauth.doctor.login import Login, is_ovauth
 from ovauth.doctor.saying import Said, listed
 from ovauth.doctor.saying import gettext_noop as _
-from ovauth.doctor.walking import Walk
+from ovauth.doctor.walking import NOT_READ, Walk
 from ovauth.rules import origin
 
 __all__ = ["CLIENTS", "FAULTS", "Client", "Fault", "Line", "Report", "Target", "examine"]
@@ -43,7 +43,11 @@ class Report:
     failing: dict[str, list[str]] = field(default_factory=dict)
     """By fault, the names of the clients."""
     walked: list[str] = field(default_factory=list)
-    """The clients that were tried."""
+    """The clients that were tried, and of which it is known whether they connect."""
+    unknown: list[str] = field(default_factory=list)
+    """Those of which it cannot be told just now."""
+    passed_the_login: bool = False
+    """Whether the way led on behind the login, to the MCP server itself."""
     left: int = 0
     """Clients that were registered and could not be deleted."""
 
@@ -101,23 +105,33 @@ def _reach(report: Report, tell: Callable[[Line], None]) -> reaching.Reached | N
 def _walk_all(report: Report, clients: Sequence[Client], tell: Callable[[Line], None]) -> bool:
     """False when there is nothing to go on with."""
     for client in clients:
-        walk = Walk(report.target, client).go()
-        if not walk.elsewhere:
-            report.walked.append(client.name)
-        report.left += walk.left
-        for finding in walk.findings:
-            report.add(finding, [client.name])
-        said = listed(walk.reached) or Said(_("not even the challenge"))
-        if walk.elsewhere:
-            said = Said(_("its authorization server is {place}, elsewhere: not looked at"), place=walk.elsewhere)
-        ids = tuple(finding.fault.id for finding in walk.findings)
-        tell(Line(client.name, said, walk.ms, ids, skipped=bool(walk.elsewhere)))
+        _walk(report, client, tell)
     for client in CLIENTS:
         if client not in clients:
             said = Said(_("calls from the internet, where nobody reaches this computer: not tried"))
             tell(Line(client.name, said, 0, skipped=True))
     nowhere = {"bad-gateway", "timeout", "cut-off", "no-mcp"}
     return not all(set(report.failing) & nowhere and report.fails(client.name) for client in clients)
+
+
+def _walk(report: Report, client: Client, tell: Callable[[Line], None]) -> None:
+    walk = Walk(report.target, client).go()
+    report.left += walk.left
+    if walk.was_asked_before and (known := report.findings.get(NOT_READ)):
+        walk.findings.append(known)  # by an earlier client of this examination: the document is the same
+    said = listed(walk.reached) or Said(_("not even the challenge"))
+    is_unknown = walk.was_asked_before and not walk.findings
+    if walk.elsewhere:
+        said = Said(_("its authorization server is {place}, elsewhere: not looked at"), place=walk.elsewhere)
+    elif is_unknown:
+        report.unknown.append(client.name)
+        said = Said(_("{steps}; its document was asked for a moment ago: not known now"), steps=said)
+    else:
+        report.walked.append(client.name)
+    for finding in walk.findings:
+        report.add(finding, [client.name])
+    ids = tuple(finding.fault.id for finding in walk.findings)
+    tell(Line(client.name, said, walk.ms, ids, skipped=bool(walk.elsewhere) or is_unknown))
 
 
 def _check(report: Report, name: str, check: passing.Check, tell: Callable[[Line], None]) -> None:
@@ -138,6 +152,7 @@ def _sign_in(report: Report, api_key: str | None, *, trusted: bool, tell: Callab
         tell(Line(Said(_("login")), why, 0, skipped=True))
         return
     started = time.perf_counter()
+    report.passed_the_login = True
     login = Login(report.target, api_key or "").go()
     report.left += login.left
     for finding in login.findings:

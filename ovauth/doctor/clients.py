@@ -39,6 +39,8 @@ class Client:
     """Whether it sends `resource` (RFC 8707)."""
     scope: str = "{challenge}"
     """What it asks for at /authorize; empty: it does not say."""
+    has_document: bool = False
+    """Whether it introduces itself by DOCUMENT, and registers only where the server does not offer to read that."""
 
     def document(self, scopes: Mapping[str, str]) -> dict[str, Any]:
         """Its registration, with the scopes that this server named."""
@@ -52,10 +54,16 @@ class Client:
         return {name: value.format_map(scopes) if name == "scope" else value for name, value in document.items()}
 
 
+DOCUMENT: Final = "https://claude.ai/oauth/claude-code-client-metadata"
+"""Where Claude Code is described (https://github.com/anthropics/claude-code/issues/44388). Claude on the web has its own at
+the same host (https://github.com/anthropics/claude-ai-mcp/issues/518): whoever reads one reads the other."""
+DOCUMENT_CALLBACK: Final = "http://localhost:54545/callback"
+
 CLIENTS: Final = (
     Client(
         name="Claude (web)",
         hosted=True,
+        has_document=True,
         user_agent="python-httpx/0.28.1",
         ending="/",
         first=("POST", "POST", "POST"),
@@ -69,6 +77,7 @@ CLIENTS: Final = (
     ),
     Client(
         name="Claude Code",
+        has_document=True,
         user_agent="claude-code/2.1.246 (cli)",
         registration={"client_name": "Claude Code (ovauth)"},
         redirect_uri="http://localhost:54545/callback",
@@ -156,12 +165,6 @@ CLIENTS: Final = (
         redirect_uri="http://localhost:17823/oauth/callback",
     ),
 )
-
-DOCUMENT: Final = "https://claude.ai/oauth/claude-code-client-metadata"
-"""Where Claude Code is described (https://github.com/anthropics/claude-code/issues/44388), for servers that offer to read
-it. Claude on the web has its own at the same host (https://github.com/anthropics/claude-ai-mcp/issues/518)."""
-DOCUMENT_CALLBACK: Final = "http://localhost:54545/callback"
-BY_DOCUMENT: Final = ("Claude (web)", "Claude Code")
 
 EVERYBODY: Final = tuple(client.name for client in CLIENTS)
 HOSTED: Final = tuple(client.name for client in CLIENTS if client.hosted)

@@ -419,10 +419,10 @@ _CATALOGUE: Final = (
     ),
     Fault(
         "documents-not-read",
-        _("The server offers to know clients by their documents, but not Claude by {url}: {status}."),
+        _("The server cannot read the document by which Claude introduces itself, {url} ({status})."),
         _(
-            "Let the server reach claude.ai (DNS, and port 443 outwards), and admit it where OVAUTH_CIMD "
-            "is a list of hosts.\n"
+            "The server reads it itself: let it reach claude.ai (DNS, and port 443 outwards), and admit that where "
+            "OVAUTH_CIMD is a list of hosts.\n"
             "Or OVAUTH_CIMD=off: then Claude registers instead."
         ),
     ),

@@ -147,7 +147,7 @@ class Login(Walk):
             told = document(answer) or {}
             error = told.get("error")
             why = error.get("message") if isinstance(error, dict) else told.get("error_description") or error
-            raise self._stopped(step, f"{answer.status_code} {shown(str(why or ''), 100)}".strip())
+            raise self._stopped(step, f"{answer.status_code} {shown(str(why or ''), 100)}".rstrip(". "))
 
     def _stopped(self, step: str, why: str) -> Stuck:
         finding: Finding = found("login-refused", step=step, why=why)

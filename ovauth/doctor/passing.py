@@ -6,18 +6,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Final
-from urllib.parse import urlencode
 
 import httpx2
 
 from ovauth import credentials
 from ovauth.doctor import judging
 from ovauth.doctor.asking import Target, document
-from ovauth.doctor.clients import BY_DOCUMENT, CLIENTS, DOCUMENT, DOCUMENT_CALLBACK, RESOURCE, SERVER
+from ovauth.doctor.clients import CLIENTS, RESOURCE, SERVER
 from ovauth.doctor.faults import Finding, NoAnswer, found
 from ovauth.doctor.saying import Said
 from ovauth.doctor.saying import gettext_noop as _
-from ovauth.rules import pkce
 
 STREAM_CHECK: Final = "/mcp/stream-check"
 LARGE: Final = 3_900_000
@@ -52,31 +50,6 @@ def challenge(target: Target) -> Checked:
         return Checked(Said(_("there is no login to be told of")), skipped=True)
     needing = tuple(client.name for client in CLIENTS if client.needs_challenge)
     return Checked(finding=found("challenge-stripped", url=target.mcp), whom=needing)
-
-
-def documents(target: Target) -> Checked:
-    """Can the server read the document by which Claude introduces itself, where it offers to (CIMD)?
-
-    What is begun here waits for nobody, and is over after some minutes.
-    """
-    told = document(target.ask("GET", f"{SERVER}{target.at}")) or {}
-    # Both, or Claude registers instead.
-    offered = told.get("client_id_metadata_document_supported") is True
-    if not offered or "none" not in (told.get("token_endpoint_auth_methods_supported") or ()):
-        return Checked(Said(_("are not offered, so clients register")))
-    sent = {
-        "response_type": "code",
-        "client_id": DOCUMENT,
-        "redirect_uri": DOCUMENT_CALLBACK,
-        "state": credentials.identifier(),
-        "code_challenge": pkce.challenge_of(credentials.browser()),
-        "code_challenge_method": "S256",
-        "resource": target.mcp,
-    }
-    answer = target.ask("GET", f"{target.here(str(told.get('authorization_endpoint')))}?{urlencode(sent)}")
-    if answer.is_success or (answer.is_redirect and "error=" not in answer.headers.get("location", "")):
-        return Checked(Said(_("can be read: Claude is known by its document")))
-    return Checked(finding=found("documents-not-read", url=DOCUMENT, status=str(answer.status_code)), whom=BY_DOCUMENT)
 
 
 def authorization(target: Target) -> Checked:
@@ -227,7 +200,6 @@ def clock(target: Target) -> Checked:
 CHECKS: Final[dict[str, Check]] = {
     Said(_("clock")): clock,
     Said(_("challenge")): challenge,
-    Said(_("documents")): documents,
     Said(_("Authorization")): authorization,
     Said(_("caches")): caches,
     Said(_("HEAD")): head,

@@ -11,7 +11,7 @@ import httpx2
 from ovauth import credentials
 from ovauth.doctor import judging
 from ovauth.doctor.asking import Target, document, is_page, media_type, named
-from ovauth.doctor.clients import OPENID, RESOURCE, Client
+from ovauth.doctor.clients import DOCUMENT, DOCUMENT_CALLBACK, OPENID, RESOURCE, Client
 from ovauth.doctor.faults import Finding, NoAnswer, found, shown
 from ovauth.doctor.saying import Said
 from ovauth.doctor.saying import gettext_noop as _
@@ -21,6 +21,7 @@ BROWSER: Final = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, lik
 NEUTRAL: Final = "ovauth-doctor"
 CODE_PAGE: Final = Said(_("code page"))
 """The last step of a walk."""
+NOT_READ: Final = "documents-not-read"
 
 
 class Stuck(Exception):
@@ -38,6 +39,8 @@ class Walk:
         self.elsewhere = ""
         """The authorization server of a server that is not its own."""
         self.left = False
+        self.was_asked_before = False
+        """Whether the server tried its document a moment ago, and does not say now whether it can be read."""
         self.metadata: dict[str, Any] = {}
         self.registered: dict[str, Any] = {}
         self.scopes = {"challenge": "", "supported": ""}
@@ -62,6 +65,8 @@ class Walk:
         }
         try:
             for name, step in steps.items():
+                if step == self._register and self.comes_by_document:
+                    continue
                 step()
                 if self.elsewhere:
                     break
@@ -75,6 +80,13 @@ class Walk:
                 self.unregister()
         self.ms = (time.perf_counter() - started) * 1000
         return self
+
+    @property
+    def comes_by_document(self) -> bool:
+        """Whether it names its document in place of registering. The server has to offer both, or Claude registers."""
+        offered = self.metadata.get("client_id_metadata_document_supported") is True
+        methods = self.metadata.get("token_endpoint_auth_methods_supported") or ()
+        return self.client.has_document and offered and "none" in methods
 
     # ------------------------------------------------------------------ the steps
 
@@ -196,6 +208,9 @@ class Walk:
         answer = self._browse(f"{endpoint}{'&' if '?' in endpoint else '?'}{urlencode(self._request())}")
         location = answer.headers.get("location", "")
         pending = parse_qs(urlsplit(location).query).get("pending") if answer.is_redirect else None
+        if self.comes_by_document:
+            self._judge(self._why_not_read(endpoint, answer, location))
+            self.reached.append(Said(_("its document")))
         if pending is None:
             self._judge(self._why_no_page(endpoint, answer, location))
             return
@@ -216,8 +231,8 @@ class Walk:
     def _request(self) -> dict[str, str]:
         sent = {
             "response_type": "code",
-            "client_id": self.registered["client_id"],
-            "redirect_uri": self.client.redirect_uri,
+            "client_id": DOCUMENT if self.comes_by_document else self.registered["client_id"],
+            "redirect_uri": DOCUMENT_CALLBACK if self.comes_by_document else self.client.redirect_uri,
             "state": self.state,
             "code_challenge": pkce.challenge_of(self.verifier),
             "code_challenge_method": "S256",
@@ -227,9 +242,25 @@ class Walk:
         scope = self.client.scope.format_map(self.scopes).strip()
         return sent | ({"scope": scope} if scope else {})
 
+    def _why_not_read(self, endpoint: str, answer: httpx2.Response, location: str) -> Finding | None:
+        """Of a client that comes by its document: whether the server could read that. It tries once in half a minute."""
+        if answer.status_code == 429:
+            self.was_asked_before = True
+            raise Stuck
+        error = parse_qs(urlsplit(location).query).get("error")
+        if not answer.is_error:
+            return found(NOT_READ, url=DOCUMENT, status=shown(error[0], 60)) if error else None
+        if self._is_query_stripped(endpoint, answer):
+            return found("query-stripped")
+        in_between = judging.on_the_way(self.target, "GET", endpoint, answer) if answer.status_code != 503 else None
+        return in_between or found(NOT_READ, url=DOCUMENT, status=str(answer.status_code))
+
+    def _is_query_stripped(self, endpoint: str, answer: httpx2.Response) -> bool:
+        return answer.status_code == 400 and judging.same_page(answer, self._browse(endpoint.partition("?")[0]))
+
     def _why_no_page(self, endpoint: str, answer: httpx2.Response, location: str) -> Finding | None:
         """Of another server any page and any redirect is a login; of ovauth they are not."""
-        if answer.status_code == 400 and judging.same_page(answer, self._browse(endpoint.partition("?")[0])):
+        if self._is_query_stripped(endpoint, answer):
             return found("query-stripped")
         finding = judging.on_the_way(self.target, "GET", endpoint, answer)
         if finding is not None and not answer.is_redirect and finding.fault.id != "login-wall":

@@ -3,18 +3,21 @@
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from urllib.parse import quote
 
 import httpx2
 import pytest
 
 from ovauth.doctor import CLIENTS, FAULTS, Client
+from ovauth.doctor.clients import DOCUMENT, DOCUMENT_CALLBACK
 from ovauth.doctor.passing import STREAM_APART, STREAM_CHECK
 from ovauth.resource.stream_check import APART, PATH
 from tests.clients.recorded.recordings import RECORDINGS
 from tests.deploy.proxies import free_port
 from tests.doctor.conftest import NO_DOCUMENTS
-from tests.doctor.faulty import between
+from tests.doctor.faulty import Answer, Request, between, page
 from tests.serving import SECRET, Server, manage, running
 
 pytestmark = pytest.mark.xdist_group("doctor's command")
@@ -72,11 +75,67 @@ def test_claude_whose_document_is_not_admitted_is_found_out(tmp_path: Path) -> N
     with running(data_dir=tmp_path / "data", env={"OVAUTH_CIMD": "vscode.dev"}) as server:
         done = manage("doctor", "--url", server.url, data_dir=tmp_path / "laptop")
     assert done.returncode == 1
-    assert "fault  documents       documents-not-read" in done.stdout
+    assert "fault  Claude Code     documents-not-read · challenge, discovery  " in done.stdout
+    assert done.stdout.count("Claude Code  ") == 1, "one verdict"
     assert "\n  Fails    Claude Code\n" in done.stdout
     assert done.stdout.endswith(
         "These fail: Claude Code. These connect: Cursor, VS Code, Codex, MCP Inspector, mcp-remote.\n"
+        "Not looked at: the MCP server behind the login. With an API key in OVAUTH_API_KEY it is called too.\n"
     )
+
+
+def offering(request: Request, answer: Answer) -> Answer:
+    """The metadata of a server that reads documents."""
+    said = answer.saying(
+        '"code_challenge_methods_supported"',
+        '"client_id_metadata_document_supported": true, "code_challenge_methods_supported"',
+    )
+    return said if request.path.startswith("/.well-known/") else answer
+
+
+def test_a_document_that_was_asked_for_a_moment_ago_is_no_fault(server: Server, tmp_path: Path) -> None:
+    def asked(request: Request) -> Request | Answer:
+        return page(429) if "claude.ai" in request.url else request
+
+    with between(server.url, on_request=asked, on_answer=offering) as origin:
+        done = manage("doctor", "--url", origin, data_dir=tmp_path / "laptop")
+        told = json.loads(manage("doctor", "--url", origin, "--json", data_dir=tmp_path / "laptop").stdout)
+    assert done.returncode == 0, done.stdout
+    step = "challenge, discovery; its document was asked for a moment ago: not known now"
+    assert f"skip   Claude Code     {step}" in done.stdout
+    assert "mcp-remote. Not known now: Claude Code. Try again in half a minute.\n" in done.stdout
+    assert (told["ok"], told["unknown"], "Claude Code" in told["clients"]) == (True, ["Claude Code"], False)
+
+
+def test_a_client_whose_document_is_read_does_not_register(server: Server, tmp_path: Path) -> None:
+    """What the server would know by the document it knows here by an earlier registration."""
+    about = {"client_name": "Claude Code", "redirect_uris": [DOCUMENT_CALLBACK], "token_endpoint_auth_method": "none"}
+    known = httpx2.post(f"{server.url}/register", json=about).json()["client_id"]
+    registered: list[str] = []
+
+    def known_by_document(request: Request) -> Request | Answer:
+        if request.path == "/register" and request.method == "POST":
+            registered.append(json.loads(request.body)["client_name"])
+        return replace(request, url=request.url.replace(quote(DOCUMENT, safe=""), known))
+
+    with between(server.url, on_request=known_by_document, on_answer=offering) as origin:
+        done = manage("doctor", "--url", origin, data_dir=tmp_path / "laptop")
+    assert done.returncode == 0, done.stdout
+    assert "ok     Claude Code     challenge, discovery, its document, code page" in done.stdout
+    assert "Claude Code (ovauth)" not in registered
+    assert "Codex" in registered
+
+
+def test_what_the_mcp_server_behind_the_login_says_is_told_as_one_sentence(tmp_path: Path) -> None:
+    with running(
+        data_dir=tmp_path / "data",
+        env=NO_DOCUMENTS | {"OVAUTH_UPSTREAM_MCP_URL": f"http://127.0.0.1:{free_port()}/mcp"},
+    ) as server:
+        env = {"OVAUTH_API_KEY": server.operator_api_key}
+        done = manage("doctor", "--url", server.url, data_dir=tmp_path / "laptop", env=env)
+    assert done.returncode == 1
+    assert "The login stops at initialize: 502 The MCP server cannot be reached.\n" in done.stdout
+    assert "Not looked at" not in done.stdout
 
 
 def test_nobody_there_is_status_one_and_no_address_is_status_two(tmp_path: Path) -> None:

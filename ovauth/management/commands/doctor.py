@@ -110,6 +110,17 @@ class Command(OvauthCommand):
                 margin = " " * columns.taken(margin)
 
     def _verdict(self, report: Report) -> str:
+        said = self._who_connects(report)
+        if report.unknown:
+            unknown = _("Not known now: %(clients)s. Try again in half a minute.")
+            said += " " + unknown % {"clients": _by_name(report.unknown)}
+        if report.walked and not report.passed_the_login and not all(map(report.fails, report.walked)):
+            said += "\n" + _(
+                "Not looked at: the MCP server behind the login. With an API key in OVAUTH_API_KEY it is called too."
+            )
+        return said
+
+    def _who_connects(self, report: Report) -> str:
         failing = [name for name in report.walked if report.fails(name)]
         rest = [name for name in report.walked if name not in failing]
         if not report.walked and report.is_well:
@@ -144,6 +155,8 @@ def _for_programs(report: Report) -> dict[str, Any]:
         "url": report.target.mcp,
         "ok": report.is_well,
         "clients": {name: not report.fails(name) for name in report.walked},
+        "unknown": report.unknown,
+        "passed_the_login": report.passed_the_login,
         "faults": [
             {
                 "id": fault_id,
