@@ -199,6 +199,11 @@ def time_left(seconds: int) -> str:
     return " ".join(([_("%d min") % minutes] if minutes else []) + ([_("%d s") % rest]))
 
 
+def span(seconds: int) -> str:
+    """“5 min”: as `time_left`, of a time that nobody counts down."""
+    return _("%d min") % (seconds // 60) if seconds % 60 == 0 else time_left(seconds)
+
+
 def _act(request: HttpRequest, waiting: Waiting, browser: str | None) -> HttpResponse:
     """One of the page's forms: a decision by whoever may decide here, a one-time password, or giving up."""
     pending_id, ip = waiting.pending_id, request.META.get("REMOTE_ADDR", "")

@@ -80,8 +80,8 @@ def ways(mcp_url: str) -> tuple[Way, ...]:
         ),
         Way(
             "Inspector",
-            _("Run this in a terminal. It needs Node.js, and opens a page in the browser."),
-            f"npx @modelcontextprotocol/inspector --transport http --server-url {shlex.quote(mcp_url)}",
+            _("Run this in a terminal. It needs Node.js 22, and opens a page in the browser."),
+            f"npx @modelcontextprotocol/inspector@latest --transport http --server-url {shlex.quote(mcp_url)}",
         ),
         Way(
             "curl",

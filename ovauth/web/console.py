@@ -190,7 +190,8 @@ class SignIn(LoginView):
         waiting = waiting_behind(self.request, str(found["next"] or ""))
         found["review"] = review.of(self.request, waiting, here=True) if waiting else None
         name = self.request.POST.get("username", "")
-        if not name and _is_at_the_machine(self.request) and accounts.first_password_stands():
+        is_first = name in ("", accounts.FIRST_OPERATOR) and _is_at_the_machine(self.request)
+        if is_first and accounts.first_password_stands():
             found["printed"] = name = accounts.FIRST_OPERATOR
         return found | {"fault": fault, "name": name}
 

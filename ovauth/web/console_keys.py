@@ -3,6 +3,7 @@
 What is shown once is the answer to the form itself: it is nowhere kept, so no later page could show it.
 """
 
+from django.conf import settings
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -15,7 +16,7 @@ from ovauth.flows import accounts, api_keys, connections
 from ovauth.flows import one_time_password as otp
 from ovauth.roles import Role
 from ovauth.web import callers, connected
-from ovauth.web.authorize import SeeOther, time_left
+from ovauth.web.authorize import SeeOther, span, time_left
 from ovauth.web.callers import Caller
 from ovauth.web.console import authority_of, number_in, signed_in, stopped
 
@@ -51,12 +52,11 @@ def keys(request: HttpRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @signed_in
 def one_time_password(request: HttpRequest) -> HttpResponse:
-    plain, seconds = "", 0
+    plain, seconds = "", settings.OVAUTH.otp_ttl
     if request.method == "POST":
         plain, seconds = otp.issue(authority=authority_of(request))
-    return render(
-        request, "ovauth/one_time_password.html", {"plain": plain, "seconds_left": seconds, "time_left": time_left(seconds)}
-    )
+    context = {"plain": plain, "seconds_left": seconds, "time_left": time_left(seconds), "lasts": span(seconds)}
+    return render(request, "ovauth/one_time_password.html", context)
 
 
 @require_safe

@@ -236,6 +236,12 @@ def test_a_one_time_password_opens_the_review_of_this_request_and_no_session(
     assert Grant.objects.get().member == alice.member
 
 
+def test_the_page_that_asks_for_a_one_time_password_says_where_one_comes_from(web: Web, pending_id: str) -> None:
+    for page in (text(show(web, pending_id)), text(web.get("/console/login"))):
+        assert "<wbr>/console/otp</span>" in page
+        assert "uv run manage.py otp" in page
+
+
 def test_a_wrong_one_time_password_is_a_fault_in_the_form(web: Web, pending_id: str) -> None:
     answer = act(web, pending_id, "one-time-password", one_time_password="WRONG")
     page = text(answer)

@@ -74,6 +74,11 @@ def test_whoever_sits_at_the_machine_after_the_first_start_is_told_where_the_pas
     page = text(web.get(LOGIN, headers={"Host": "127.0.0.1:1933"}))
     assert 'value="operator"' in page
     assert "The terminal printed it" in page
+    again = web.post(LOGIN, {"username": "operator", "password": "wrong"}, headers={"Host": "127.0.0.1:1933"})
+    assert again.status_code == 400
+    assert "The terminal printed it" in text(again)
+    other = web.post(LOGIN, {"username": "alice", "password": "wrong"}, headers={"Host": "127.0.0.1:1933"})
+    assert "The terminal printed it" not in text(other)
     for host, ip in (("ov.example.com", "127.0.0.1"), ("127.0.0.1:1933", "192.0.2.1")):
         elsewhere = text(web.get(LOGIN, headers={"Host": host}, REMOTE_ADDR=ip))
         assert 'value=""' in elsewhere

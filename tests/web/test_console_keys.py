@@ -111,7 +111,9 @@ def test_a_form_from_elsewhere_replaces_nothing(bob: Person) -> None:
 def test_a_one_time_password_is_made_on_demand_and_works_on_a_code_page(
     client: Web, bob: Person, client_app: Client
 ) -> None:
-    assert "ABCDE" not in text(signed_in(client, bob).get(OTP))
+    before = text(signed_in(client, bob).get(OTP))
+    assert "ABCDE" not in before
+    assert "It works for 5 min from when it is made." in before
     found = re.search(r'data-code="([A-Z2-9]{5}-[A-Z2-9]{5})"', text(client.post(OTP)))
     assert found
     pending_id = begun(client_app)

@@ -39,9 +39,14 @@ class Command(OvauthCommand):
             raise Failed(f"{server} did not answer within {TIMEOUT} seconds. Is it the right --server?") from None
         except httpx2.HTTPError as error:
             raise Failed(f"{server} cannot be reached ({error}). Is it the right --server, and does it run?") from None
-        self.stdout.write(self._read(server, answer))
+        plain, seconds = self._read(server, answer)
+        self.stdout.write(plain)
+        self.stdout.flush()
+        # For the person alone: a script takes the password from standard output, and nothing else.
+        self.stderr.write(f"Works once, for the next {_span(seconds)}.", str)
 
-    def _read(self, server: str, answer: httpx2.Response) -> str:
+    def _read(self, server: str, answer: httpx2.Response) -> tuple[str, int]:
+        """The password, and its life in seconds."""
         if answer.is_redirect:
             raise Failed(f"{server} sends elsewhere, to {answer.headers.get('location')}. Name that with --server")
         try:
@@ -49,8 +54,8 @@ class Command(OvauthCommand):
         except ValueError:
             document = None
         match document:
-            case {"otp": str(plain)} if answer.status_code == 200:
-                return plain
+            case {"otp": str(plain), "expires_in": int(seconds)} if answer.status_code == 200:
+                return plain, seconds
             case _ if answer.status_code == 401:
                 why = "does not know the API key in OVAUTH_API_KEY. Was it rotated?"
             case {"error": {"message": str(message)}}:
@@ -58,3 +63,7 @@ class Command(OvauthCommand):
             case _:
                 why = f"does not answer as ovauth does (status {answer.status_code}). Is it the right --server?"
         raise Failed(f"{server} {why}")
+
+
+def _span(seconds: int) -> str:
+    return f"{seconds // 60} min" if seconds % 60 == 0 else f"{seconds} s"
