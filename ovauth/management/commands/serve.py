@@ -67,8 +67,8 @@ class Command(OvauthCommand):
         logs.serve(config.log)
         here = _url(host, listener.getsockname()[1])
 
-        serves = loading.described(config)
         self.stdout.write(f"ovauth {VERSION} · Django {django.get_version()} · mcp {_mcp_version()} · {_database()}")
+        serves = loading.described(config)
         first = self._prepare()
         told: Any = {"version": VERSION, "configuration": fingerprint(config), "workers": workers}
         audit.record("settings.loaded", now=timezone.now(), by=Actor.SYSTEM, **told)
