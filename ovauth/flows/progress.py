@@ -13,6 +13,7 @@ from django.db import DatabaseError, IntegrityError, transaction
 from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
+from ovauth import statements
 from ovauth.models import AuditEvent, Grant, Member, Tally
 
 log = logging.getLogger(__name__)
@@ -79,10 +80,13 @@ def _watch(ip: str, until: datetime) -> None:
 
 def discovered(*, ip: str) -> None:
     """Somebody at this address reads how to connect: noted where it is waited for. Whatever fails, they are answered."""
+    if not ip:
+        return
+    now = timezone.now()
     try:
-        waited_for = Tally.objects.filter(key=_key(ip), expires_at__gt=timezone.now(), count=0)
-        if ip and waited_for.exists():  # reading first: a write would wait for its turn
-            waited_for.update(count=1)
+        # Reading first, since a write would wait for its turn.
+        if (waited_for := statements.TALLY.row(key=_key(ip), now=now)) is not None and waited_for[0] == 0:
+            Tally.objects.filter(key=_key(ip), expires_at__gt=now, count=0).update(count=1)
     except DatabaseError as error:
         log.warning("that the server was found could not be noted: %s", error)
 

@@ -1,20 +1,35 @@
-"""Discovery: the authorization server metadata (RFC 8414) and the protected resource metadata (RFC 9728)."""
+"""Discovery: the authorization server metadata (RFC 8414) and the protected resource metadata (RFC 9728).
 
-from collections.abc import Callable
-from typing import Any
+What is in a document depends on the issuer and the configuration alone. So each is made once, by the Ninja operation, and
+what was answered then is given again from the event loop (`Kept`).
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from ninja import NinjaAPI
+from starlette.types import Scope
 
+from ovauth import threads
 from ovauth.errors import NotFound
-from ovauth.flows import progress
+from ovauth.flows import progress, readiness
 from ovauth.flows.clients import AUTH_METHODS, GRANT_TYPES, MACHINE_GRANT_TYPE
 from ovauth.rules import client_assertions, web_address
 from ovauth.web import languages
 from ovauth.web.public_origin import issuer_of
 
 CACHE = "public, max-age=3600"
+MOST_KEPT: Final = 200
+"""Answers that are kept: who asks chooses the host, unless a public origin is configured."""
+LOOK_AGAIN: Final = 1.0
+"""Seconds in which an address is not looked for again: a client reads several documents in a row."""
+MOST_LOOKED_FOR: Final = 1000
+_BODY: Final = frozenset({b"content-length", b"transfer-encoding"})
+
+Answer = tuple[int, list[tuple[bytes, bytes]], bytes]
 
 
 def authorization_server(issuer: str) -> dict[str, Any]:
@@ -91,3 +106,61 @@ def _answer(request: HttpRequest, document: dict[str, Any]) -> HttpResponse:
     response["Cache-Control"] = CACHE
     response["Vary"] = "Host"
     return response
+
+
+class Kept:
+    """The answers to plain questions, as they were given the first time. A question is plain when nothing came with it, so
+    that nothing in it can be refused; every other one goes the long way, and is judged there."""
+
+    def __init__(self) -> None:
+        self._by: Any = None
+        self._answers: dict[tuple[str, str, str], tuple[Answer, str]] = {}
+        self._looked_for: dict[str, float] = {}
+
+    def again(self, scope: Scope) -> Answer | None:
+        """The answer that this request got before, if it did."""
+        if self._by is not settings.OVAUTH or not _is_plain(scope):
+            return None
+        known = self._answers.get(_question(scope))
+        if known is None:
+            return None
+        answer, scope["ovauth.provenance"].route = known
+        return answer
+
+    def keep(self, scope: Mapping[str, Any], answer: Answer) -> None:
+        """Keeps the answer to a question about a well-known path if it is a document, for whoever asks the same."""
+        if answer[0] != 200 or not _is_plain(scope):
+            return
+        if self._by is not settings.OVAUTH or len(self._answers) >= MOST_KEPT:
+            self._answers, self._by = {}, settings.OVAUTH
+        self._answers[_question(scope)] = answer, scope["ovauth.provenance"].route
+
+    async def note(self, ip: str) -> None:
+        """Notes who read it, as the long way does. To be awaited when the answer is on its way: nobody waits for it."""
+        now = time.monotonic()
+        if now - self._looked_for.get(ip, -LOOK_AGAIN) < LOOK_AGAIN:
+            return
+        if len(self._looked_for) >= MOST_LOOKED_FOR:
+            self._looked_for.clear()
+        self._looked_for[ip] = now
+        await threads.protocol.run(_note, ip)
+
+
+def _note(ip: str) -> None:
+    try:
+        progress.discovered(ip=ip)
+    finally:
+        readiness.mend_connection()
+
+
+def _is_plain(scope: Mapping[str, Any]) -> bool:
+    return (
+        scope["method"] in ("GET", "HEAD")
+        and not scope["query_string"]
+        and "ovauth.fault" not in scope
+        and not any(name in _BODY for name, _ in scope["headers"])
+    )
+
+
+def _question(scope: Mapping[str, Any]) -> tuple[str, str, str]:
+    return scope["ovauth.issuer"], scope["method"], scope["path"]

@@ -18,7 +18,7 @@ from starlette.types import Receive, Scope, Send
 
 from ovauth import threads
 from ovauth.flows import readiness
-from ovauth.web import faults, oauth
+from ovauth.web import discovery, faults, oauth
 from ovauth.web.middleware import Requests, page_headers
 from ovauth.web.serving import Answer, complete, last_net, readable, said, send_answer
 
@@ -35,10 +35,15 @@ class Protocol:
 
     def __init__(self) -> None:
         self._views: dict[str, Callable[..., HttpResponse]] = {}
+        self._documents = discovery.Kept()
         self._respond = Requests(self._view)
         self._headers = [(name.lower().encode(), value.encode()) for name, value in page_headers().items()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if (known := self._documents.again(scope)) is not None:
+            await send_answer(send, known)
+            await self._documents.note(scope["client"][0])
+            return
         if (whole := await complete(scope, receive)) is None:
             return
         request = readable(*whole)
@@ -49,7 +54,10 @@ class Protocol:
         try:
             status, headers, content = said(self._respond(request), str(request.method))
             named = {name for name, _ in headers}
-            return status, [*headers, *(header for header in self._headers if header[0] not in named)], content
+            answer = status, [*headers, *(header for header in self._headers if header[0] not in named)], content
+            if faults.is_well_known(request.path_info):
+                self._documents.keep(request.scope, answer)
+            return answer
         except Exception:
             return last_net()
         finally:

@@ -29,6 +29,7 @@ from ovauth import bearer, threads
 from ovauth.flows import clients, garbage
 from ovauth.models import AccessToken, Client, PendingAuthorization, RefreshToken
 from ovauth.roles import Role
+from ovauth.web import discovery
 from tests.conftest import CALLBACK, CHALLENGE, VERIFIER, person
 from tests.web.asking import Answer, InTheTestsThread, Site
 
@@ -182,6 +183,7 @@ def main() -> None:
     runner = InTheTestsThread()
     threads.pages = threads.protocol = runner  # type: ignore[assignment]
     bearer.Glance.identify = lambda *_, **__: None  # type: ignore[method-assign]
+    discovery.LOOK_AGAIN = 0  # type: ignore[misc]
     from project.asgi import application
 
     listener = Listener()

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import pytest
 from django.test import Client as Web
 
-from ovauth import tools
+from ovauth import statements, tools
 from ovauth.flows import progress
 from ovauth.models import Grant, Tally
 from ovauth.provenance import Provenance, serving
@@ -126,7 +126,7 @@ def test_discovery_answers_even_when_nothing_can_be_noted(web: Web, monkeypatch:
     def locked(**_: object) -> None:
         raise OperationalError("database is locked")
 
-    monkeypatch.setattr(Tally.objects, "filter", locked)
+    monkeypatch.setattr(statements.TALLY, "row", locked)
     assert web.get(METADATA).status_code == 200
 
 

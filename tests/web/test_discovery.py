@@ -6,7 +6,10 @@ from typing import Any
 import pytest
 
 from ovauth.conf import Config
-from tests.conftest import ISSUER
+from ovauth.flows import progress
+from ovauth.provenance import Provenance
+from ovauth.web import discovery
+from tests.conftest import ISSUER, Person
 from tests.web.asking import Site
 from tests.web.conftest import assert_refused
 
@@ -159,3 +162,69 @@ def test_the_issuer_is_one_string_everywhere(
     origin = issuer.removesuffix(inserted)
     assert f'resource_metadata="{origin}{RESOURCE}{inserted}/mcp"' in challenge
     assert site.get(f"{inserted}{OPENID}").json() == server  # appended, as OpenID Connect Discovery §4 does
+
+
+# ------------------------------------------------------------------ the second time
+
+
+def same(one: Any, other: Any) -> bool:
+    def said(answer: Any) -> Any:
+        return answer.status, [header for header in answer.header_list if header[0] != "x-request-id"], answer.body
+
+    return bool(said(one) == said(other))
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("path", EVERYWHERE)
+@pytest.mark.parametrize("headers", [{}, {"Origin": "https://inspector.example"}])
+def test_asked_again_the_same_is_answered_without_django(
+    site: Site, monkeypatch: pytest.MonkeyPatch, method: str, path: str, headers: dict[str, str]
+) -> None:
+    first = site.ask(method, path, headers=headers)
+    monkeypatch.setattr("ovauth.web.protocol.Protocol._answer", None)
+    again = site.ask(method, path, headers=headers)
+    assert again.status == 200
+    assert same(first, again)
+    assert first.headers["x-request-id"] != again.headers["x-request-id"]
+
+
+@pytest.mark.parametrize("path", EVERYWHERE)
+def test_each_issuer_has_its_own_documents(site: Site, path: str) -> None:
+    for host in ("testserver", "127.0.0.1:4711", "testserver", "127.0.0.1:4711"):
+        document = site.get(path, host=host).json()
+        assert f"http://{host}" in (document.get("issuer"), *document.get("authorization_servers", ()))
+
+
+@pytest.mark.parametrize("path", EVERYWHERE)
+def test_what_is_refused_is_refused_after_an_answer_as_well(
+    site: Site, configure: Callable[..., Config], path: str
+) -> None:
+    assert site.get(path).status == 200
+    assert_refused(site.get(path, query=b"x=%00"), "well-known", status=400, error="invalid_request")
+    assert_refused(site.ask("GET", path, body=b"x" * 200_000), "well-known", status=413)
+    assert_refused(site.get(path, host="not a host"), "well-known", status=400)
+    assert_refused(site.ask("POST", path), "well-known", status=405)
+    configure(enabled=False)
+    assert_refused(site.get(path), "well-known", status=404, error="not_found")
+
+
+def test_whoever_chooses_hosts_fills_no_memory(site: Site) -> None:
+    kept = discovery.Kept()
+    for number in range(3 * discovery.MOST_KEPT):
+        scope: dict[str, Any] = {"method": "GET", "path": RESOURCE, "query_string": b"", "headers": []}
+        scope |= {"ovauth.issuer": f"https://{number}.example", "ovauth.provenance": Provenance(route="/here")}
+        kept.keep(scope, (200, [], b"{}"))
+        assert kept.again(scope) == (200, [], b"{}")
+        assert len(kept._answers) <= discovery.MOST_KEPT
+
+
+def test_who_finds_the_server_is_noted_whether_or_not_the_answer_is_kept(
+    site: Site, alice: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(discovery, "LOOK_AGAIN", 0)
+    site.get(RESOURCE)
+    for ip in ("203.0.113.80", "203.0.113.81"):
+        progress.of(member_pk=alice.member.pk, ip=ip, watch=True)
+        assert not progress.of(member_pk=alice.member.pk, ip=ip).found
+        site.get(RESOURCE, peer=ip)
+        assert progress.of(member_pk=alice.member.pk, ip=ip).found
