@@ -69,6 +69,7 @@ EVENTS: Final[dict[str, str]] = {
     "user.tokens_revoked": "everything of a user, or all that their keys authorized, ended",
     "admin.action": "what somebody did in the administration, beside the event of what it changed",
     "database.restored": "the database came from a copy: every connection ended",
+    "database.moved": "the database is in another server, and the operator said that it was moved whole: nothing ended",
     "settings.loaded": "a server started; `configuration` is a hash of its settings, without any secret",
 }
 """Every event, and what it says."""

@@ -26,17 +26,22 @@ class Restored:
     ended: Ended
 
 
-def settle(*, home: str, told: bool) -> Restored | None:
+def settle(*, home: str, before: str = "", told: bool = False, moved: bool = False) -> Restored | None:
     """Makes `home` the home of this database; None when it is (or nothing was known yet).
 
-    From elsewhere, or when the operator `told` so: every grant, code, one-time password and session ends.
+    From elsewhere, or when the operator `told` so: every grant, code, one-time password and session ends. `before` is how
+    earlier versions wrote this home. Where the operator says that it `moved` whole, no other home is a reason.
     """
     now = timezone.now()
     with transaction.atomic():
         found = DatabaseMark.objects.select_for_update().first()
         if found is None:
             found = DatabaseMark.objects.create(home=home)
-        if found.home == home and not told:
+        if not told and (moved or found.home in (home, before)):
+            if found.home not in (home, before):
+                audit.record("database.moved", now=now, by=Actor.SYSTEM, mark=found.home)
+            if found.home != home:
+                DatabaseMark.objects.filter(pk=found.pk).update(home=home)
             return None
         ended = revocation.end_everything(now, because="the database was restored")
         Session.objects.all().delete()

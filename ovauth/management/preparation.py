@@ -29,6 +29,8 @@ ADVISORY_LOCK: Final = 0x6F76_6175  # “ovau”
 COLLECTED: Final = ".collected"
 TOLD: Final = "restored"
 """A file of this name in the data folder is the operator's word that the database was restored."""
+MOVED: Final = "moved"
+"""One of this name, that it is in another PostgreSQL with nothing lost: moved there while nobody served."""
 REPLACED: Final = "replaced_secret_key"
 """And that the secret key is another one on purpose."""
 BACKUPS: Final = "backups"
@@ -136,11 +138,13 @@ def settle() -> Restored | None:
 
     A copy made by `backup` is recognised, and so is a PostgreSQL dump. Other ways leave no trace: there the operator tells.
     """
-    word = settings.OVAUTH.data_dir / TOLD
+    restored, moved = settings.OVAUTH.data_dir / TOLD, settings.OVAUTH.data_dir / MOVED
     with turn():
-        restored = restoration.settle(home=_home(), told=word.exists())
-        word.unlink(missing_ok=True)
-    return restored
+        home, before = _home()
+        ended = restoration.settle(home=home, before=before, told=restored.exists(), moved=moved.exists())
+        restored.unlink(missing_ok=True)
+        moved.unlink(missing_ok=True)
+    return ended
 
 
 def agree_on_the_key() -> None:
@@ -159,14 +163,27 @@ def agree_on_the_key() -> None:
         word.unlink(missing_ok=True)
 
 
-def _home() -> str:
-    """Stays the same when a data folder moves; differs after `pg_restore`, which makes its tables anew."""
+def _home() -> tuple[str, str]:
+    """Stays the same when a data folder moves; differs after `pg_restore`, which makes its tables anew. And how it was
+    written before it named the server.
+
+    Tables are numbered from the same number in every new server. What no other has is its system identifier, which a
+    standby shares.
+    """
     if connection.vendor != "postgresql":
-        return connection.vendor
+        return connection.vendor, ""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT %s::regclass::oid", [DatabaseMark._meta.db_table])
-        (table,) = cursor.fetchone()
-    return f"postgresql, table {table}"
+        cursor.execute(
+            "SELECT has_function_privilege('pg_control_system()', 'execute'), %s::regclass::oid,"
+            " (SELECT oid FROM pg_database WHERE datname = current_database())",
+            [DatabaseMark._meta.db_table],
+        )
+        may_ask, table, database = cursor.fetchone()
+        server = "unknown"
+        if may_ask:  # as everybody may, unless somebody took it away
+            cursor.execute("SELECT system_identifier FROM pg_control_system()")
+            (server,) = cursor.fetchone()
+    return f"postgresql {server}, database {database}, table {table}", f"postgresql, table {table}"
 
 
 def collect_static() -> bool:

@@ -8,15 +8,17 @@ import sqlite3
 import subprocess
 import threading
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 
 import anyio
 import httpx2
+import psycopg
 import pytest
 
 from tests.databases import NotHere, database_url
 from tests.journeys.people import Browser, OfficialClient, Person
+from tests.outages.postgresql import own_postgresql
 from tests.serving import Server, manage, running
 
 pytestmark = pytest.mark.slow
@@ -273,3 +275,73 @@ def test_a_restored_dump_is_noticed_since_its_tables_are_new(data_dir: Path, tmp
     assert done.stderr.startswith("The database is PostgreSQL.")
     assert "pg_dump" in done.stderr
     assert not (tmp_path / "copy").exists()
+
+
+def mark_of(url: str) -> tuple[str, int]:
+    """Where a database says that it is at home, and the number of the table that says so."""
+    with psycopg.connect(url) as connection:
+        found = connection.execute("SELECT home, 'ovauth_databasemark'::regclass::oid FROM ovauth_databasemark").fetchone()
+    assert found is not None
+    return found
+
+
+def poured(source: str, target: str, dump: Path) -> None:
+    """`pg_dump` of the one into the other."""
+    dump.unlink(missing_ok=True)
+    subprocess.run([program("pg_dump"), "--format=custom", f"--file={dump}", source], check=True)
+    subprocess.run([program("pg_restore"), "--clean", "--if-exists", "--no-owner", f"--dbname={target}", str(dump)], check=True)
+
+
+def test_a_dump_in_a_new_server_is_noticed_though_its_tables_are_numbered_as_in_the_last(
+    data_dir: Path, tmp_path: Path, postgresql: str
+) -> None:
+    """Every new PostgreSQL begins to count at the same number."""
+    port = free_port()
+    env = {"OVAUTH_PUBLIC_BASE_URL": f"http://127.0.0.1:{port}"}
+
+    def serving(url: str) -> AbstractContextManager[Server]:
+        return running(data_dir=data_dir, env=env | {"DATABASE_URL": url}, args=("--port", port))
+
+    with serving(postgresql) as server:
+        key = server.operator_api_key
+    dump = tmp_path / "ovauth.dump"
+    with own_postgresql() as first, own_postgresql() as second:
+        poured(postgresql, first.url(), dump)
+        with serving(first.url()) as server:
+            server.waits_for(CAME_BACK)
+            tokens = connect(server, key).storage.tokens
+            assert tokens is not None
+        poured(first.url(), second.url(), dump)
+        assert mark_of(second.url()) == mark_of(first.url()), "so the table's number tells nothing"
+        with serving(second.url()) as server:
+            server.waits_for(CAME_BACK)
+            assert not opens(server, tokens.access_token)
+
+        # unless the operator says that nothing was lost: nobody served meanwhile
+        poured(first.url(), second.url(), dump)
+        (data_dir / "moved").touch()
+        with serving(second.url()) as server:
+            assert "restored" not in server.output()
+            assert opens(server, tokens.access_token)
+            assert not (data_dir / "moved").exists()
+        with serving(second.url()) as server:
+            assert opens(server, tokens.access_token), "said once, it is at home"
+
+
+def test_a_mark_from_before_it_named_the_server_is_still_one_of_this_home(data_dir: Path, postgresql: str) -> None:
+    env = {"DATABASE_URL": postgresql}
+    with running(data_dir=data_dir, env=env) as server:
+        env["OVAUTH_PUBLIC_BASE_URL"] = server.url
+        tokens = connect(server, server.operator_api_key).storage.tokens
+        assert tokens is not None
+    home, table = mark_of(postgresql)
+    with psycopg.connect(postgresql) as connection:
+        connection.execute("UPDATE ovauth_databasemark SET home = %s", [f"postgresql, table {table}"])
+    with running(data_dir=data_dir, env=env) as server:
+        assert "restored" not in server.output()
+        assert opens(server, tokens.access_token)
+    assert mark_of(postgresql) == (home, table), "written as it is now"
+    with psycopg.connect(postgresql) as connection:
+        connection.execute("UPDATE ovauth_databasemark SET home = %s", [f"postgresql, table {table + 1}"])
+    with running(data_dir=data_dir, env=env) as server:
+        server.waits_for(CAME_BACK)

