@@ -17,7 +17,7 @@ from django.db import connection
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ovauth import patience, threads
+from ovauth import leaving, patience, threads
 from ovauth.resource import loading, stream_check
 from ovauth.resource.gate import Gate
 from ovauth.web import protocol
@@ -105,4 +105,4 @@ def _end_with_the_parent() -> None:
 _end_with_the_parent()
 threads.protocol.number = 1 if connection.vendor == "sqlite" else PROTOCOL_CONNECTIONS
 patience.be_impatient()
-application = PublicOrigin(Watched(Root()))
+application = leaving.Door(PublicOrigin(Watched(Root())))

@@ -13,7 +13,7 @@ from typing import Any, Final
 from django.conf import settings
 from starlette.types import Receive, Scope, Send
 
-from ovauth import bearer, tools, wire
+from ovauth import bearer, leaving, tools, wire
 from ovauth.errors import NotAllowed, Refusal
 from ovauth.flows import readiness
 from ovauth.roles import Role
@@ -47,13 +47,15 @@ class Health:
         else:
             checks = await self.checks()
             status, word = (200, "ok") if readiness.is_ready(checks) else (503, "unavailable")
-            if status != 200:
+            if status != 200 and not leaving.has_begun():
                 log.error("not ready: %s", checks)
             told = {"checks": checks | _mcp_server()} if await _may_see(scope, status) else {}
             await _say(scope, send, status, {"status": word, **told})
 
     async def checks(self) -> Checks:
         """What `readiness` finds, within a second. One question is under way at a time, however many probes ask."""
+        if leaving.has_begun():
+            return {"process": "stops when what is in flight is answered"}
         loop = asyncio.get_running_loop()
         if self._asking is None or self._asking.done() or self._asking.get_loop() is not loop:
             self._asking = loop.create_task(thread.run(readiness.checks))

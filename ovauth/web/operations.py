@@ -6,7 +6,7 @@ from django.templatetags.static import static
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 
-from ovauth import metrics
+from ovauth import leaving, metrics
 from ovauth.errors import Forbidden
 from ovauth.flows import measures, readiness
 from ovauth.roles import Role
@@ -46,7 +46,7 @@ def _is_at_home(request: HttpRequest) -> bool:
 def _readings() -> list[metrics.Reading]:
     """The gauges. Without a database those that need none are told all the same."""
     ready = readiness.is_ready(readiness.checks())
-    readings: list[metrics.Reading] = [("ovauth_ready", {}, int(ready))]
+    readings: list[metrics.Reading] = [("ovauth_ready", {}, int(ready and not leaving.has_begun()))]
     return [*readings, *measures.read()] if ready else readings
 
 

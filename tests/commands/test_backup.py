@@ -289,7 +289,9 @@ def poured(source: str, target: str, dump: Path) -> None:
     """`pg_dump` of the one into the other."""
     dump.unlink(missing_ok=True)
     subprocess.run([program("pg_dump"), "--format=custom", f"--file={dump}", source], check=True)
-    subprocess.run([program("pg_restore"), "--clean", "--if-exists", "--no-owner", f"--dbname={target}", str(dump)], check=True)
+    subprocess.run(
+        [program("pg_restore"), "--clean", "--if-exists", "--no-owner", f"--dbname={target}", str(dump)], check=True
+    )
 
 
 def test_a_dump_in_a_new_server_is_noticed_though_its_tables_are_numbered_as_in_the_last(

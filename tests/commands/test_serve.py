@@ -264,6 +264,54 @@ def test_sigterm_finishes_what_is_in_flight(prepared: Prepared, tmp_path: Path, 
             httpx2.get(server.url)
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_server_that_stops_is_not_ready_and_answers_whoever_still_comes(
+    prepared: Prepared, tmp_path: Path, workers: str
+) -> None:
+    """So a balancer sends nobody any more, before a connection is refused."""
+    release = tmp_path / "release"
+    env = {"OVAUTH_MCP_SERVER": WAITS, "RELEASE": str(release)}
+    with (
+        running(data_dir=prepared.data_dir, env=env, args=("--workers", workers)) as server,
+        ThreadPoolExecutor(int(workers) * 4) as callers,
+    ):
+
+        def call() -> int:
+            return httpx2.post(f"{server.url}/mcp", headers=prepared.key, json={}, timeout=30).status_code
+
+        assert httpx2.get(f"{server.url}/health/ready").status_code == 200
+        answers = [callers.submit(call) for _ in range(int(workers) * 4)]  # each worker has one, very nearly certainly
+        deadline = time.monotonic() + 20
+        while server.output().count("in flight") < len(answers):
+            assert time.monotonic() < deadline, server.output()
+            time.sleep(0.02)
+        server.process.send_signal(signal.SIGTERM)
+        server.waits_for("^Stopping")
+        deadline = time.monotonic() + 3
+        while (ready := httpx2.get(f"{server.url}/health/ready")).status_code == 200:
+            assert time.monotonic() < deadline, "it stops, and says that it is ready"
+        assert ready.status_code == 503
+        assert ready.json() == {
+            "status": "unavailable",
+            "checks": {"process": "stops when what is in flight is answered"}
+            | {name: said for name, said in ready.json()["checks"].items() if name == "mcp_server"},
+        }
+        assert httpx2.get(f"{server.url}/health/live").status_code == 200
+        assert httpx2.get(f"{server.url}/.well-known/oauth-authorization-server").status_code == 200
+        assert "ovauth_ready 0.0" in httpx2.get(f"{server.url}/metrics", headers=prepared.key).text
+        release.touch()
+        assert [answer.result() for answer in answers] == [200] * len(answers)
+        assert server.process.wait(20) == 0
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_server_with_nobody_inside_stops_at_once(prepared: Prepared, workers: str) -> None:
+    with running(data_dir=prepared.data_dir, args=("--workers", workers)) as server:
+        began = time.monotonic()
+        assert server.stop() == 0
+        assert time.monotonic() - began < 4
+
+
 def ctrl_c(server: Server) -> None:
     """As a terminal does it: to every process in the foreground."""
     os.killpg(server.process.pid, signal.SIGINT)

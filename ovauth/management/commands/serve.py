@@ -27,7 +27,7 @@ from django.db import connection
 from django.utils import timezone
 from uvicorn.supervisors.multiprocess import Multiprocess
 
-from ovauth import logs
+from ovauth import leaving, logs
 from ovauth.conf import VERSION, fingerprint, share_metrics
 from ovauth.flows import accounts, audit
 from ovauth.flows.accounts import NewMember
@@ -40,7 +40,7 @@ from ovauth.resource import loading
 
 APPLICATION: Final = "project.asgi:application"
 GRACE: Final = 10
-"""Seconds in which requests that were received may finish after SIGTERM."""
+"""Seconds in which requests that were received may finish after SIGTERM; the door may be open for the first of them."""
 LAST_GRACE: Final = 5
 """Seconds after that in which the processes may end by themselves."""
 COUNTED: Final = "ovauth-metrics-"
@@ -188,7 +188,7 @@ class Command(OvauthCommand):
             proxy_headers=False,  # decided once, by ovauth.web.public_origin
             server_header=False,
             ws="none",
-            timeout_graceful_shutdown=GRACE,
+            timeout_graceful_shutdown=GRACE - int(leaving.OPEN),
         )
         # What cannot be imported fails here, once, and not in every worker again and again. A copy: loaded, it could not
         # be handed to the workers.
@@ -208,15 +208,24 @@ class Command(OvauthCommand):
 class Server(uvicorn.Server):
     """The only process. The first Ctrl-C or SIGTERM finishes what is in flight, a second Ctrl-C stops at once."""
 
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._told = False
+        leaving.tell(self.told)
+
+    def told(self) -> None:
+        """Says so, once."""
+        if not self._told:
+            self._told = True
+            _stop_in_any_case()
+            _say_stopping()
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        if self.should_exit:
-            if sig == signal.SIGINT:
-                os._exit(STOPPED_AT_ONCE)
-            return
+        if self._told and sig == signal.SIGINT:
+            os._exit(STOPPED_AT_ONCE)
+        self.told()
         # Not handed on to uvicorn, which would raise the signal again in the end, and the exit status would be another one.
         self.should_exit = True
-        _stop_in_any_case()
-        _say_stopping()
 
 
 class Supervisor(Multiprocess):
