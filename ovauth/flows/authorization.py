@@ -181,10 +181,10 @@ def open_request(
     chosen = scopes.choose(scope, known=config.scope_names, default=config.default_scopes)
     target = resource_indicators.canonical(resource, resources=config.resources(issuer), issuer=issuer)
     counted = ((limits.PENDING_BY_CLIENT_AND_ADDRESS, f"{client.pk} {household(ip)}"),)
-    limits.check(counted)
+    limits.remember(counted)
     now = timezone.now()
     with transaction.atomic():
-        limits.count(counted)
+        limits.take(counted)
         pending = _insert_with_a_free_code(
             PendingAuthorization(
                 public_id=credentials.identifier(),

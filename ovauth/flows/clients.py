@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
@@ -47,24 +48,29 @@ def register(*, document: object, ip: str = "", derived_secret: bool = False) ->
     """
     metadata = _read(document)
     counted = ((limits.REGISTRATION_BY_ADDRESS, household(ip)),)
-    limits.check(counted)
+    limits.remember(counted)
     now = timezone.now()
-    management = credentials.mint(Kind.REGISTRATION_TOKEN)
-    with transaction.atomic():
-        limits.count(counted)  # the one surface where successes are what a flood consists of
-        client = Client(
-            client_id=credentials.identifier(),
-            origin=ClientOrigin.REGISTERED,
-            registration_digest=credentials.digest(management),
-            created_at=now,
+    client_id, management = credentials.identifier(), credentials.mint(Kind.REGISTRATION_TOKEN)
+    secret = None
+    if _has_secret(metadata):
+        secret = (
+            credentials.derived_client_secret(settings.SECRET_KEY, client_id)
+            if derived_secret
+            else credentials.mint(Kind.CLIENT_SECRET)
         )
-        secret = _write(client, metadata)
-        if secret is not None and derived_secret:
-            secret = credentials.derived_client_secret(settings.SECRET_KEY, client.client_id)
-            client.secret_digest = credentials.digest(secret)
-        _INSERT.of(client)
+    columns = _columns(metadata) | {
+        "client_id": client_id,
+        "origin": ClientOrigin.REGISTERED,
+        "secret_digest": None if secret is None else credentials.digest(secret),
+        "registration_digest": credentials.digest(management),
+        "likeness": _likeness(metadata),
+        "created_at": now,
+    }
+    with transaction.atomic():
+        limits.take(counted)  # the one surface where successes are what a flood consists of
+        client = known(Client, id=_INSERT(**columns), **columns)
         audit.record("client.registered", now=now, client=client, method="dynamic")
-    return Registration(client.client_id, int(now.timestamp()), metadata, secret, management)
+    return Registration(client_id, int(now.timestamp()), metadata, secret, management)
 
 
 def read(*, client_id: str, registration_access_token: str) -> Registration:
@@ -163,7 +169,7 @@ def change(
             raise InvalidClient(reason="no such client")
         metadata = _read({**_document(client), "client_name": name, "redirect_uris": list(redirect_uris)})
         client.name, client.redirect_uris = metadata.client_name, list(metadata.redirect_uris)
-        client.likeness = _likeness(client, metadata)
+        client.likeness = _likeness(metadata) if client.origin == ClientOrigin.REGISTERED else ""
         client.access_token_ttl, client.acts_as_id = access_token_ttl, acts_as_pk
         by_itself = [MACHINE_GRANT_TYPE] if acts_as_pk is not None else []
         client.grant_types = [kind for kind in client.grant_types if kind != MACHINE_GRANT_TYPE] + by_itself
@@ -332,18 +338,30 @@ def _read(document: object) -> ClientMetadata:
     )
 
 
+def _columns(metadata: ClientMetadata) -> dict[str, Any]:
+    """What is stored of it, whoever the client is."""
+    return {
+        "name": metadata.client_name,
+        "redirect_uris": list(metadata.redirect_uris),
+        "grant_types": list(metadata.grant_types),
+        "response_types": list(metadata.response_types),
+        "token_endpoint_auth_method": metadata.token_endpoint_auth_method,
+        "application_type": metadata.application_type,
+        "scope": metadata.scope,
+        "metadata": metadata.extra,
+    }
+
+
+def _has_secret(metadata: ClientMetadata) -> bool:
+    return metadata.token_endpoint_auth_method not in ("none", "private_key_jwt")
+
+
 def _write(client: Client, metadata: ClientMetadata) -> str | None:
-    """Puts the metadata into the unsaved client; returns a new secret where one is needed and missing."""
-    client.name = metadata.client_name
-    client.redirect_uris = list(metadata.redirect_uris)
-    client.grant_types = list(metadata.grant_types)
-    client.response_types = list(metadata.response_types)
-    client.token_endpoint_auth_method = metadata.token_endpoint_auth_method
-    client.application_type = metadata.application_type
-    client.scope = metadata.scope
-    client.metadata = metadata.extra
-    client.likeness = _likeness(client, metadata)
-    if metadata.token_endpoint_auth_method in ("none", "private_key_jwt"):  # noqa: S105 a method, not a password
+    """Puts the metadata into the client, to be saved; returns a new secret where one is needed and missing."""
+    for name, value in _columns(metadata).items():
+        setattr(client, name, value)
+    client.likeness = _likeness(metadata) if client.origin == ClientOrigin.REGISTERED else ""
+    if not _has_secret(metadata):
         client.secret_digest = None
         return None
     if client.secret_digest is not None:
@@ -353,10 +371,8 @@ def _write(client: Client, metadata: ClientMetadata) -> str | None:
     return secret
 
 
-def _likeness(client: Client, metadata: ClientMetadata) -> str:
-    """What installations of one app share, which all register a client of their own; nothing for the others."""
-    if client.origin != ClientOrigin.REGISTERED:
-        return ""
+def _likeness(metadata: ClientMetadata) -> str:
+    """What installations of one app share, which all register a client of their own; the others have none."""
     return credentials.digest(client_metadata.likeness(metadata)).hex()[:16]
 
 

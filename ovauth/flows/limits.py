@@ -56,6 +56,10 @@ KEYS_BY_URL = Limit("client keys/url", 30, 300)
 
 Counted = Iterable[tuple[Limit, str]]
 
+MOST_REMEMBERED = 1000
+_reached_lately: set[str] = set()
+"""Keys of limits that were reached, as far as this process met them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -70,8 +74,8 @@ class Place:
 def take(counted: Counted) -> list[Place]:
     """Counts a guess before it is judged: a place in each of the limits. Whoever is unknown (empty) is not limited.
 
-    Within a transaction of the caller's; while that lasts, the next guess of the same guesser waits. `check` comes before
-    it: whoever has reached the limit gets no turn to write. Raises TooManyRequests when that happened in between.
+    Within a transaction of the caller's; while that lasts, the next guess of the same guesser waits. `check` or `remember`
+    comes before it: whoever has reached the limit gets no turn to write. Raises TooManyRequests when it was in between.
     """
     now = timezone.now()
     places = []
@@ -107,6 +111,15 @@ def check(counted: Counted) -> None:
             raise _reached(limit, key, tally, now)
 
 
+def remember(counted: Counted) -> None:
+    """As `check`, but asks the database only about whoever was found to have reached a limit before: for requests that are
+    taken without being judged, of which `take` refuses those beyond the limit. Raises TooManyRequests."""
+    for limit, who in counted:
+        if who and (key := limit.key(who)) in _reached_lately:
+            _reached_lately.discard(key)  # noted again if it still holds
+            check(((limit, who),))
+
+
 def count(counted: Counted) -> None:
     """Counts one failure against each of them. To be called outside of a transaction that will be rolled back."""
     now = timezone.now()
@@ -128,6 +141,9 @@ def forget(*, tally_pk: int, member: Member) -> bool:
 
 
 def _reached(limit: Limit, key: str, tally: Row, now: datetime) -> TooManyRequests:
+    if len(_reached_lately) >= MOST_REMEMBERED:
+        _reached_lately.clear()
+    _reached_lately.add(key)
     metrics.limited(limit.surface)
     wait = int((moment(tally[1]) - now).total_seconds()) + 1
     return TooManyRequests(wait, reason=f"{key} reached {tally[0]}")

@@ -55,8 +55,10 @@ def read(
     grants = _grant_types(members, grant_types)
     uris = _redirect_uris(members, required="authorization_code" in grants)
     extra = _extra(members)
-    method = _auth_method(members, uris, auth_methods, has_keys="jwks" in extra or "jwks_uri" in extra)
-    grants = _without_client_credentials(grants) if method == "none" else grants
+    native = [redirect_uris.is_loopback(uri) or redirect_uris.is_private_use(uri) for uri in uris]
+    method = _auth_method(members, native, auth_methods, has_keys="jwks" in extra or "jwks_uri" in extra)
+    if method == "none" and "client_credentials" in grants:
+        grants = _without_client_credentials(grants)
     return ClientMetadata(
         client_name=display_text.clean(_text(members, "client_name", LONGEST_NAME), LONGEST_NAME),
         redirect_uris=uris,
@@ -64,7 +66,7 @@ def read(
         response_types=_response_types(members, grants),
         token_endpoint_auth_method=method,
         scope=_scope(members, known_scopes, default_scopes),
-        application_type=_application_type(members, uris),
+        application_type=_application_type(members, native),
         extra=extra,
     )
 
@@ -130,10 +132,10 @@ def _redirect_uris(members: Mapping[str, object], *, required: bool) -> tuple[st
 
 
 def _auth_method(
-    members: Mapping[str, object], uris: tuple[str, ...], supported: Collection[str], *, has_keys: bool
+    members: Mapping[str, object], native: Sequence[bool], supported: Collection[str], *, has_keys: bool
 ) -> str:
     asked = _text(members, "token_endpoint_auth_method", LONGEST_TEXT)
-    method = asked or _default_auth_method(uris, supported)
+    method = asked or _default_auth_method(native, supported)
     if method not in supported:
         raise InvalidClientMetadata("This token_endpoint_auth_method is not supported here.")
     if method == "private_key_jwt" and not has_keys:
@@ -141,9 +143,9 @@ def _auth_method(
     return method
 
 
-def _default_auth_method(uris: tuple[str, ...], supported: Collection[str]) -> str:
+def _default_auth_method(native: Sequence[bool], supported: Collection[str]) -> str:
     """A program on somebody's computer keeps no secret (RFC 8252 §8.5); else RFC 7591 §2, where it can be."""
-    if uris and all(_is_native(uri) for uri in uris):
+    if native and all(native):
         return "none"
     return "client_secret_basic" if "client_secret_basic" in supported else "none"
 
@@ -169,24 +171,24 @@ def _scope(members: Mapping[str, object], known: Sequence[str], default: Sequenc
         return scopes.joined(default)
 
 
-def _application_type(members: Mapping[str, object], uris: tuple[str, ...]) -> str:
+def _application_type(members: Mapping[str, object], native: Sequence[bool]) -> str:
     """Cursor calls itself `web` and has a private-use scheme: the URIs are believed, not the name."""
     asked = _text(members, "application_type", LONGEST_TEXT)
     if asked == "native":
         return "native"
     if asked == "web":
-        return "native" if any(_is_native(uri) for uri in uris) else "web"
-    return "native" if uris and all(_is_native(uri) for uri in uris) else "web"
+        return "native" if any(native) else "web"
+    return "native" if native and all(native) else "web"
 
 
 def _extra(members: Mapping[str, object]) -> dict[str, object]:
     extra: dict[str, object] = {}
     for name in _LINKS:
-        if link := _text(members, name, web_address.LONGEST):
-            extra[name] = _https(name, link)
+        if name in members:
+            extra[name] = _https(name, _text(members, name, web_address.LONGEST))
     for name in _TEXTS:
-        if text := _text(members, name, LONGEST_TEXT):
-            extra[name] = text
+        if name in members:
+            extra[name] = _text(members, name, LONGEST_TEXT)
     if contacts := _texts(members, "contacts", MOST_CONTACTS):
         extra["contacts"] = list(contacts)
     if (keys := members.get("jwks")) is not None:
@@ -210,7 +212,10 @@ def _https(name: str, link: str) -> str:
 
 
 def _text(members: Mapping[str, object], name: str, longest: int) -> str:
-    value = members.get(name, "")
+    return _checked(name, members[name], longest) if name in members else ""
+
+
+def _checked(name: str, value: object, longest: int) -> str:
     if not isinstance(value, str):
         raise InvalidClientMetadata(f"{name} must be a string.")
     if len(value) > longest:
@@ -221,13 +226,11 @@ def _text(members: Mapping[str, object], name: str, longest: int) -> str:
 
 
 def _texts(members: Mapping[str, object], name: str, most: int) -> tuple[str, ...]:
-    values = members.get(name, [])
+    values = members.get(name)
+    if values is None:
+        return ()
     if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
         raise InvalidClientMetadata(f"{name} must be a list of strings.")
     if len(values) > most:
         raise InvalidClientMetadata(f"{name} must not have more than {most} entries.")
-    return tuple(dict.fromkeys(_text({name: value}, name, LONGEST_TEXT) for value in values if value))
-
-
-def _is_native(uri: str) -> bool:
-    return redirect_uris.is_loopback(uri) or redirect_uris.is_private_use(uri)
+    return tuple(dict.fromkeys([_checked(name, value, LONGEST_TEXT) for value in values if value]))

@@ -21,8 +21,11 @@ _BLANK_SIGNS = frozenset("\u2800\U0001d159")
 
 def clean(text: str, limit: int = 60) -> str:
     """Any text in; one line out that shows all that it is, in NFC, at most `limit` characters (1 or more)."""
-    visible = "".join(_visible(text))
-    calm = "".join(_calm(unicodedata.normalize("NFC", visible)))
+    if text.isascii() and text.isprintable():
+        calm = " ".join(text.split())  # what the rest comes to where nothing hides and nothing has marks
+    else:
+        visible = "".join(_visible(text))
+        calm = "".join(_calm(unicodedata.normalize("NFC", visible)))
     return calm if len(calm) <= limit else calm[: limit - 1].rstrip() + "…"
 
 

@@ -6,7 +6,9 @@ name it to a person, or for the one exception: the port of a native app's listen
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from os.path import commonprefix
+from typing import NamedTuple
 from urllib.parse import urlencode
 
 from ovauth.rules import web_address
@@ -50,25 +52,44 @@ _NOT_AN_APP_PREFIXES = (
 )
 
 
+class _Judged(NamedTuple):
+    """What is known of a URI. A fault, or an http(s) address, or neither: then its scheme is an app's."""
+
+    fault: str | None = None
+    address: web_address.WebAddress | None = None
+    is_loopback: bool = False
+
+
 def why_not_registrable(uri: str) -> str | None:
     """Why no client may have this redirect URI, as a phrase fit for an answer; None when one may.
 
     Acceptable are https, http on loopback in the three spellings of RFC 8252 §7.3 and §8.3, and private-use
     schemes of native apps (§7.1). The phrase never repeats the URI.
     """
+    return _judged(uri).fault
+
+
+def _judged(uri: str) -> _Judged:
+    # What is too long is not worth being remembered.
+    return _judge(uri) if len(uri) <= web_address.LONGEST else _Judged(web_address.why_not_characters(uri))
+
+
+@lru_cache(500)
+def _judge(uri: str) -> _Judged:
+    """All that is ever asked of a URI, found out once: one request asks six times."""
     if fault := web_address.why_not_characters(uri):
-        return fault
+        return _Judged(fault)
     if "#" in uri:
-        return "it must not contain a fragment"
+        return _Judged("it must not contain a fragment")
     if "*" in uri:
-        return "it must not contain a wildcard"
+        return _Judged("it must not contain a wildcard")
     named = _SCHEME.fullmatch(uri)
     if named is None:
-        return "it must be an absolute URI"
+        return _Judged("it must be an absolute URI")
     scheme, rest = named[1].lower(), named[2]
     if scheme in ("http", "https"):
-        return _why_not_web(uri)
-    return _why_not_private_use(scheme, rest)
+        return _judge_web(uri)
+    return _Judged(_why_not_private_use(scheme, rest))
 
 
 def matches(asked: str, registered: Iterable[str]) -> bool:
@@ -114,13 +135,13 @@ def difference(asked: str, registered: Iterable[str]) -> str:
 
 def is_loopback(uri: str) -> bool:
     """Whether the redirect ends at a program on the person's own computer, whichever program that is."""
-    address = _web(uri)
-    return address is not None and is_loopback_host(address.host)
+    return _judged(uri).is_loopback
 
 
 def is_private_use(uri: str) -> bool:
     """Whether it ends at whichever app claimed this scheme on the person's device (RFC 8252 §7.1)."""
-    return why_not_registrable(uri) is None and _web(uri) is None
+    judged = _judged(uri)
+    return judged.fault is None and judged.address is None
 
 
 def destination(uri: str) -> str:
@@ -128,11 +149,11 @@ def destination(uri: str) -> str:
 
     Nothing when the URI is not registrable: nobody is sent there, so there is no place to name.
     """
-    if why_not_registrable(uri) is not None:
+    judged = _judged(uri)
+    if judged.fault is not None:
         return ""
-    address = _web(uri)
-    if address is not None:
-        return address.host.lower() if is_loopback_host(address.host) else address.authority
+    if judged.address is not None:
+        return judged.address.host.lower() if judged.is_loopback else judged.address.authority
     scheme, _, rest = uri.partition(":")
     return f"{scheme.lower()}:{'//' if rest.startswith('//') else ''}"
 
@@ -158,14 +179,14 @@ def with_parameters(uri: str, parameters: Mapping[str, str]) -> str:
     return f"{uri}{'&' if '?' in uri else '?'}{urlencode(parameters)}"
 
 
-def _why_not_web(uri: str) -> str | None:
+def _judge_web(uri: str) -> _Judged:
     try:
         address = web_address.read(uri)
     except ValueError as fault:
-        return str(fault)
+        return _Judged(str(fault))
     if address.scheme.lower() == "http" and not _LOOPBACK.fullmatch(uri):
-        return "http is for loopback only (127.0.0.1, [::1] or localhost), everything else needs https"
-    return None
+        return _Judged("http is for loopback only (127.0.0.1, [::1] or localhost), everything else needs https")
+    return _Judged(None, address, is_loopback_host(address.host))
 
 
 def _why_not_private_use(scheme: str, rest: str) -> str | None:
@@ -192,9 +213,4 @@ def _without_port(uri: str) -> tuple[str, ...] | None:
 
 
 def _web(uri: str) -> web_address.WebAddress | None:
-    if why_not_registrable(uri) is not None:
-        return None
-    try:
-        return web_address.read(uri)
-    except ValueError:
-        return None
+    return _judged(uri).address

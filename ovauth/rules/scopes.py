@@ -16,7 +16,9 @@ def parse(text: str | None) -> tuple[str, ...]:
 
     Raises InvalidScope for a character that a scope token cannot have.
     """
-    tokens = tuple(dict.fromkeys(token for token in (text or "").split(" ") if token))
+    if not text:
+        return ()
+    tokens = tuple(dict.fromkeys(token for token in text.split(" ") if token))
     if not all(_TOKEN.fullmatch(token) for token in tokens):
         raise InvalidScope("The scope contains a character that is not allowed there.")
     return tokens

@@ -69,3 +69,8 @@ def test_what_is_left_is_one_short_visible_line(text, limit):
     marks = "".join("m" if unicodedata.category(each)[0] == "M" else "." for each in shown)
     assert "mmm" not in marks
     assert not marks.startswith("m")
+
+
+@given(st.text(st.characters(max_codepoint=0x7F), max_size=60))
+def test_plain_text_comes_to_the_same_on_its_short_way(text):
+    assert display_text.clean(text) == "".join(display_text._calm("".join(display_text._visible(text))))

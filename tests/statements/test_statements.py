@@ -23,8 +23,8 @@ ROOT = Path(__file__).resolve().parents[2]
 # Without BEGIN, COMMIT and savepoints, which PostgreSQL does not tell of.
 COUNTS = {
     "discovery": 1,
-    "registration": 4,
-    "authorize": 5,
+    "registration": 3,
+    "authorize": 4,
     "code page": 1,
     "status, waiting": 1,
     "approve": 8,
@@ -37,7 +37,7 @@ COUNTS = {
     "bearer": 1,
     "API key": 1,
     "pushed request": 4,
-    "device": 5,
+    "device": 4,
     "device, poll": 3,
     "revocation": 4,
     "client, read": 1,

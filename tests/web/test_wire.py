@@ -199,8 +199,10 @@ def test_depth_is_bounded() -> None:
         return b'{"a":' * depth + b"1" + b"}" * depth
 
     assert wire.json_object(JSON, nested(wire.MAX_DEPTH - 1))
-    with pytest.raises(InvalidRequest):
-        wire.json_object(JSON, nested(wire.MAX_DEPTH + 1))
+    assert wire.json_object(JSON, b'{"a":[' + b"[]," * wire.MAX_DEPTH + b'{"b":[1]}]}'), "many brackets are not deep"
+    for too_deep in (wire.MAX_DEPTH, wire.MAX_DEPTH + 1):
+        with pytest.raises(InvalidRequest):
+            wire.json_object(JSON, nested(too_deep))
 
 
 @pytest.mark.parametrize(
