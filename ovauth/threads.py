@@ -10,12 +10,15 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any, Final, TypeVar
 
+Argument = TypeVar("Argument")
 Result = TypeVar("Result")
 
 PAGES: Final = 8
+MOST_TOGETHER: Final = 16
+"""So the last of them does not wait long for the first."""
 
 
 class Threads:
@@ -23,18 +26,29 @@ class Threads:
 
     def __init__(self, number: int, name: str) -> None:
         self.number, self.name = number, name
+        self.most_together = MOST_TOGETHER
         self._calls: SimpleQueue[_Call] = SimpleQueue()
         self._started = False
         self._starting = threading.Lock()
 
     async def run(self, call: Callable[..., Result], *arguments: Any) -> Result:
         """What the call returns or raises, there. To be awaited in an event loop."""
+        result: Result = await self._asked(call, arguments, together=False)
+        return result
+
+    async def run_together(self, call: Callable[[list[Argument]], list[Result]], argument: Argument) -> Result:
+        """The same for a call that takes several arguments at once and returns as many results: those that wait for a
+        thread at the same time share one call. What it raises, all of them raise."""
+        result: Result = await self._asked(call, argument, together=True)
+        return result
+
+    def _asked(self, call: Callable[..., Any], arguments: Any, *, together: bool) -> "asyncio.Future[Any]":
         if not self._started:
             self._start()
         back = _way_back()
-        asked = _Call(back.loop.create_future(), back, call, arguments)
+        asked = _Call(back.loop.create_future(), back, call, arguments, together)
         self._calls.put(asked)
-        return await asked.answer
+        return asked.answer
 
     def _start(self) -> None:
         with self._starting:
@@ -45,23 +59,54 @@ class Threads:
                 self._started = True
 
     def _work(self) -> None:
+        following: _Call | None = None
         while True:
-            asked = self._calls.get()
-            try:
-                result, fault = asked.call(*asked.arguments), None
-            except BaseException as raised:
-                result, fault = None, raised
-            asked.back.bring(asked.answer, result, fault)
-            del asked, result, fault  # nothing of a request is kept alive by a thread that waits for the next
+            asked = following or self._calls.get()
+            following = None
+            if asked.together:
+                group, following = self._group(asked)
+                _do_together(group)
+                del group
+            else:
+                _do(asked)
+            del asked  # nothing of a request is kept alive by a thread that waits for the next
+
+    def _group(self, first: "_Call") -> "tuple[list[_Call], _Call | None]":
+        """The calls that wait for the same as the first, and the one behind them that was taken out too."""
+        group = [first]
+        with suppress(Empty):
+            while len(group) < self.most_together:
+                asked = self._calls.get_nowait()
+                if not asked.together or asked.call != first.call:
+                    return group, asked
+                group.append(asked)
+        return group, None
+
+
+def _do(asked: "_Call") -> None:
+    try:
+        result, fault = asked.call(*asked.arguments), None
+    except BaseException as raised:
+        result, fault = None, raised
+    asked.back.bring(asked.answer, result, fault)
+
+
+def _do_together(group: "list[_Call]") -> None:
+    try:
+        results, fault = group[0].call([asked.arguments for asked in group]), None
+    except BaseException as raised:
+        results, fault = [None] * len(group), raised
+    for asked, result in zip(group, results, strict=True):
+        asked.back.bring(asked.answer, result, fault)
 
 
 class _Call:
-    __slots__ = ("answer", "arguments", "back", "call")
+    __slots__ = ("answer", "arguments", "back", "call", "together")
 
     def __init__(
-        self, answer: asyncio.Future[Any], back: "_WayBack", call: Callable[..., Any], arguments: tuple[Any, ...]
+        self, answer: asyncio.Future[Any], back: "_WayBack", call: Callable[..., Any], arguments: Any, together: bool
     ) -> None:
-        self.answer, self.back, self.call, self.arguments = answer, back, call, arguments
+        self.answer, self.back, self.call, self.arguments, self.together = answer, back, call, arguments, together
 
 
 class _WayBack:

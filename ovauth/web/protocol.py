@@ -8,10 +8,12 @@ They run on `threads.protocol`. On SQLite that is one thread, so of this process
 may wait for somebody else's server (a client's document, its keys) runs on `threads.pages`.
 """
 
+import logging
 from collections.abc import Callable
 from typing import Final
 
 from django.core.handlers.asgi import ASGIRequest
+from django.db import DatabaseError, OperationalError, connection, transaction
 from django.http import HttpRequest, HttpResponse
 from django.urls import resolve
 from starlette.types import Receive, Scope, Send
@@ -22,7 +24,11 @@ from ovauth.web import discovery, faults, oauth
 from ovauth.web.middleware import Requests, page_headers
 from ovauth.web.serving import Answer, complete, last_net, readable, said, send_answer
 
+log = logging.getLogger(__name__)
+
 STATUS: Final = "/oauth/authorize/page/status"
+WRITING: Final = frozenset({"/token", "/register", "/revoke", "/device_authorization", "/par"})
+"""What nearly always writes."""
 
 
 def answers(path: str) -> bool:
@@ -37,6 +43,7 @@ class Protocol:
         self._views: dict[str, Callable[..., HttpResponse]] = {}
         self._documents = discovery.Kept()
         self._respond = Requests(self._view)
+        self._shares_commits = connection.vendor == "sqlite"
         self._headers = [(name.lower().encode(), value.encode()) for name, value in page_headers().items()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -47,8 +54,40 @@ class Protocol:
         if (whole := await complete(scope, receive)) is None:
             return
         request = readable(*whole)
-        waits = oauth.may_wait_for_others(request)
-        await send_answer(send, await (threads.pages if waits else threads.protocol).run(self._answer, request))
+        if oauth.may_wait_for_others(request):
+            answer = await threads.pages.run(self._alone, request)
+        elif self._shares_commits and request.path_info in WRITING:
+            answer = await threads.protocol.run_together(self._together, request)
+        else:
+            answer = await threads.protocol.run(self._alone, request)
+        await send_answer(send, answer)
+
+    def _alone(self, request: ASGIRequest) -> Answer:
+        try:
+            return self._answer(request)
+        finally:
+            readiness.mend_connection()
+
+    def _together(self, requests: list[ASGIRequest]) -> list[Answer]:
+        """The answers to requests that came at the same time, by one commit for all that they write.
+
+        Each of them has its transaction, which is a savepoint here: one that is refused undoes its own alone. If the
+        whole fails, nothing of any of them happened, and each is done again by itself.
+        """
+        if len(requests) == 1:
+            return [self._alone(requests[0])]
+        try:
+            with transaction.atomic():
+                answers = [self._answer(request) for request in requests]
+                if not readiness.is_whole():
+                    raise OperationalError("one of them ended the transaction")
+            return answers
+        except DatabaseError as fault:
+            log.warning("%d requests could not be committed together: %s", len(requests), fault)
+        finally:
+            if connection.errors_occurred:
+                readiness.begin_anew()
+        return [self._alone(request) for request in requests]
 
     def _answer(self, request: ASGIRequest) -> Answer:
         try:
@@ -60,8 +99,6 @@ class Protocol:
             return answer
         except Exception:
             return last_net()
-        finally:
-            readiness.mend_connection()
 
     def _view(self, request: HttpRequest) -> HttpResponse:
         try:
