@@ -34,6 +34,8 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "statements": ({"sql"}, {"ninja", "django"}),
     "models": ({"credentials", "roles", "sql"}, {"ninja", "django.http"}),
     "bearer": ({"credentials", "errors", "roles", "sql", "statements"}, {"ninja", "django.http"}),
+    # Around the requests, not part of one.
+    "flows.commits": ({"flows.readiness"}, {"ninja", "django.http"}),
     # Of other flows only those that are made to be shared: what is issued, what ends, what is noted, on whose behalf, how
     # often, and the pending request that a browser's, a device's and a pushed request are. Four more, each for one
     # reader or two: a client that is described by a document is a client, a one-time password stands for a decision or a

@@ -121,9 +121,3 @@ def mend_connection() -> None:
     restarted. What comes next opens a new one."""
     if connection.errors_occurred:
         connection.close_if_unusable_or_obsolete()
-
-
-def is_whole() -> bool:
-    """Whether the transaction that is open on this thread's connection can still be committed: some faults end it."""
-    driver: Any = connection.connection
-    return not connection.needs_rollback and bool(driver is not None and driver.in_transaction)

@@ -4,27 +4,24 @@ The same Ninja operations, with what they need around them: provenance and a req
 headers of everything. No session, no language, no static files, and none of Django's request signals. What those do for
 database connections is done here: a connection on which something failed is looked at before it is used again.
 
-They run on `threads.protocol`. On SQLite that is one thread, so of this process at most one writer waits for others. What
-may wait for somebody else's server (a client's document, its keys) runs on `threads.pages`.
+They run on `threads.protocol`. On SQLite that is one thread, so of this process at most one writer waits for others, and
+requests that come meanwhile share the next commit (`flows.commits`). What may wait for somebody else's server (a client's
+document, its keys) runs on `threads.pages`.
 """
 
-import logging
 from collections.abc import Callable
 from typing import Final
 
 from django.core.handlers.asgi import ASGIRequest
-from django.db import DatabaseError, OperationalError, connection, transaction
 from django.http import HttpRequest, HttpResponse
 from django.urls import resolve
 from starlette.types import Receive, Scope, Send
 
 from ovauth import threads
-from ovauth.flows import readiness
+from ovauth.flows import commits
 from ovauth.web import discovery, faults, oauth
 from ovauth.web.middleware import Requests, page_headers
 from ovauth.web.serving import Answer, complete, last_net, readable, said, send_answer
-
-log = logging.getLogger(__name__)
 
 STATUS: Final = "/oauth/authorize/page/status"
 WRITING: Final = frozenset({"/token", "/register", "/revoke", "/device_authorization", "/par"})
@@ -43,7 +40,7 @@ class Protocol:
         self._views: dict[str, Callable[..., HttpResponse]] = {}
         self._documents = discovery.Kept()
         self._respond = Requests(self._view)
-        self._shares_commits = connection.vendor == "sqlite"
+        self._shares_commits = commits.are_shared()
         self._headers = [(name.lower().encode(), value.encode()) for name, value in page_headers().items()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -63,31 +60,10 @@ class Protocol:
         await send_answer(send, answer)
 
     def _alone(self, request: ASGIRequest) -> Answer:
-        try:
-            return self._answer(request)
-        finally:
-            readiness.mend_connection()
+        return commits.alone(self._answer, request)
 
     def _together(self, requests: list[ASGIRequest]) -> list[Answer]:
-        """The answers to requests that came at the same time, by one commit for all that they write.
-
-        Each of them has its transaction, which is a savepoint here: one that is refused undoes its own alone. If the
-        whole fails, nothing of any of them happened, and each is done again by itself.
-        """
-        if len(requests) == 1:
-            return [self._alone(requests[0])]
-        try:
-            with transaction.atomic():
-                answers = [self._answer(request) for request in requests]
-                if not readiness.is_whole():
-                    raise OperationalError("one of them ended the transaction")
-            return answers
-        except DatabaseError as fault:
-            log.warning("%d requests could not be committed together: %s", len(requests), fault)
-        finally:
-            if connection.errors_occurred:
-                readiness.begin_anew()
-        return [self._alone(request) for request in requests]
+        return commits.together(self._answer, requests)
 
     def _answer(self, request: ASGIRequest) -> Answer:
         try:

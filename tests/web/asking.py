@@ -72,6 +72,9 @@ class InTheTestsThread:
         self.waiting.put(run)
         return await asyncio.wrap_future(future)
 
+    async def run_together(self, call: Callable[[list[Any]], list[Any]], argument: Any) -> Any:
+        return (await self.run(call, [argument]))[0]
+
     def work_until(self, done: Future[Any]) -> None:
         done.add_done_callback(lambda _: self.waiting.put(None))
         while (run := self.waiting.get(timeout=30)) is not None:
