@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar
 Argument = TypeVar("Argument")
 Result = TypeVar("Result")
 
-PAGES: Final = 8
+OTHERS: Final = 8
 MOST_TOGETHER: Final = 16
 """So the last of them does not wait long for the first."""
 
@@ -151,8 +151,11 @@ def _way_back() -> _WayBack:
     return found
 
 
-pages = Threads(PAGES, "ovauth-pages")
-"""Django's pages, the API, and whatever may wait for somebody else's server."""
+pages = Threads(2, "ovauth-pages")
+"""Django's pages and the API. Python runs one thread at a time, so more of them only take turns from the event loop."""
+
+others = Threads(OTHERS, "ovauth-others")
+"""Whatever may wait for somebody else's server: nobody else waits behind it."""
 
 protocol = Threads(1, "ovauth-protocol")
 """The OAuth endpoints that programs call, and the bearer check when it has to write."""

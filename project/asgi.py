@@ -30,8 +30,9 @@ from project.life import alive
 CORS_PATHS = ("/.well-known", "/register", "/token", "/revoke", "/introspect", "/device_authorization", "/mcp")
 
 
-PROTOCOL_CONNECTIONS = 4
-"""To PostgreSQL, of each process. SQLite has one writer at a time, so there one thread is all that can work."""
+CONNECTIONS = {"protocol": 4, "pages": 4, "others": 4}
+"""To PostgreSQL, of each process: its threads wait for the network. SQLite answers where it is asked: there one thread is
+all that can write, and two are enough for pages."""
 
 
 class Root:
@@ -103,6 +104,8 @@ def _end_with_the_parent() -> None:
 
 
 _end_with_the_parent()
-threads.protocol.number = 1 if connection.vendor == "sqlite" else PROTOCOL_CONNECTIONS
+if connection.vendor == "postgresql":
+    for name, number in CONNECTIONS.items():
+        getattr(threads, name).number = number
 patience.be_impatient()
 application = leaving.Door(PublicOrigin(Watched(Root())))

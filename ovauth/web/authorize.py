@@ -6,6 +6,8 @@ decision is POST → 303 → a 200 page of ours, which goes on by itself: Chromi
 client.
 """
 
+import re
+from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
 
@@ -28,6 +30,7 @@ from ovauth.web.public_origin import is_on_loopback, issuer_of
 from ovauth.web.review import Doubt
 from ovauth.wire import Lenient
 
+_REGISTERED: Final = re.compile(rb"(?:.*&)?client_id=[A-Za-z0-9_-]+(?:&.*)?", re.DOTALL)
 BLOCKED: Final = "ovauth.blocked"
 """Where a session keeps what its person blocked last, for the page that says so."""
 
@@ -45,6 +48,14 @@ def mount(api: NinjaAPI) -> None:
     def behind_other_routes(request: HttpRequest) -> HttpResponse:
         """The same, where the mcp package's own routes answer at /authorize and send the browser on (`resource.sdk`)."""
         return _authorize(request)
+
+
+def may_wait_for_others(scope: Mapping[str, Any]) -> bool:
+    """Whether the answer may take somebody else's server: at the authorization endpoint, unless the client's id is written
+    in the query so that it cannot be the address of a document. (A second one is refused before it is looked for.)"""
+    if not scope["path"].endswith("/authorize"):
+        return False
+    return scope["method"] != "GET" or _REGISTERED.fullmatch(scope["query_string"]) is None
 
 
 def _authorize(request: HttpRequest) -> HttpResponse:

@@ -6,7 +6,7 @@ database connections is done here: a connection on which something failed is loo
 
 They run on `threads.protocol`. On SQLite that is one thread, so of this process at most one writer waits for others, and
 requests that come meanwhile share the next commit (`flows.commits`). What may wait for somebody else's server (a client's
-document, its keys) runs on `threads.pages`.
+document, its keys) runs on `threads.others`.
 """
 
 from collections.abc import Callable
@@ -52,7 +52,7 @@ class Protocol:
             return
         request = readable(*whole)
         if oauth.may_wait_for_others(request):
-            answer = await threads.pages.run(self._alone, request)
+            answer = await threads.others.run(self._alone, request)
         elif self._shares_commits and request.path_info in WRITING:
             answer = await threads.protocol.run_together(self._together, request)
         else:

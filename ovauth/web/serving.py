@@ -22,6 +22,7 @@ from starlette.types import Receive, Scope, Send
 from ovauth import threads
 from ovauth.errors import InvalidRequest, Refusal
 from ovauth.request_body import ClientGone, read_body
+from ovauth.web import authorize
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ async def send_answer(send: Send, answer: Answer) -> None:
 
 
 class DjangoOnThreads(BaseHandler):
-    """An ASGI application: Django's synchronous stack on `threads.pages`."""
+    """An ASGI application: Django's synchronous stack on `threads.pages`, or on those for whoever may wait for others."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -68,7 +69,8 @@ class DjangoOnThreads(BaseHandler):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if (whole := await complete(scope, receive)) is None:
             return
-        answer = await threads.pages.run(self._respond, *whole)
+        own = threads.others if authorize.may_wait_for_others(scope) else threads.pages
+        answer = await own.run(self._respond, *whole)
         if isinstance(answer, Stream):
             await send_stream(answer, receive, send)
         else:

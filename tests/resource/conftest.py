@@ -133,7 +133,7 @@ def close_connections() -> None:
 
         await asyncio.gather(*[of.run(close) for _ in range(of.number)])
 
-    for of in (threads.pages, threads.protocol):
+    for of in (threads.pages, threads.others, threads.protocol):
         asyncio.run(close_all(of))
 
 

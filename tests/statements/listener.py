@@ -181,7 +181,7 @@ def plans(listener: Listener) -> dict[str, list[str]]:
 def main() -> None:
     call_command("migrate", verbosity=0)
     runner = InTheTestsThread()
-    threads.pages = threads.protocol = runner  # type: ignore[assignment]
+    threads.pages = threads.others = threads.protocol = runner  # type: ignore[assignment]
     bearer.Glance.identify = lambda *_, **__: None  # type: ignore[method-assign]
     discovery.LOOK_AGAIN = 0  # type: ignore[misc]
     from project.asgi import application

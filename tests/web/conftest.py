@@ -27,6 +27,7 @@ def _application() -> Any:
 def site(db: None, _application: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     threads = InTheTestsThread()
     monkeypatch.setattr("ovauth.threads.pages", threads)
+    monkeypatch.setattr("ovauth.threads.others", threads)
     monkeypatch.setattr("ovauth.threads.protocol", threads)
     # What the test's thread has not committed, no glance of the event loop would see.
     monkeypatch.setattr("ovauth.bearer.Glance.identify", lambda *args, **kwargs: None)

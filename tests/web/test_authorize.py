@@ -8,6 +8,7 @@ import pytest
 
 from ovauth.conf import Config
 from ovauth.models import Client, PendingAuthorization
+from ovauth.web.authorize import may_wait_for_others
 from tests.conftest import CALLBACK, CHALLENGE, ISSUER, RESOURCE, registered
 from tests.web.asking import FORM, Answer, Site
 from tests.web.conftest import CHARSET, Rows, assert_refused
@@ -249,3 +250,30 @@ def test_switched_off_nobody_is_asked(site: Site, client_app: Client, configure:
     assert_refused(answer, "page", status=404)
     assert "content-security-policy" in answer.headers
     assert not PendingAuthorization.objects.exists()
+
+
+# ------------------------------------------------------------------ on which threads
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "query", "waits"),
+    [
+        ("GET", "/authorize", b"client_id=Zm9v-_&state=x", False),
+        ("GET", "/oauth/authorize", b"state=x&client_id=Zm9v-_", False),
+        ("GET", "/auth/authorize", b"client_id=Zm9v", False),
+        ("GET", "/authorize", b"client_id=https%3A%2F%2Fapp.example%2Fclient", True),
+        ("GET", "/authorize", b"client_id=https://app.example/client", True),
+        ("GET", "/authorize", b"client_id=%68ttps%3A%2F%2Fapp.example%2Fclient", True),
+        ("GET", "/authorize", b"client%5Fid=https%3A%2F%2Fapp.example%2Fclient", True),
+        ("GET", "/authorize", b"xclient_id=abc&client%5Fid=https%3A%2F%2Fapp.example", True),
+        ("GET", "/authorize", b"client_id=abc;https", True),
+        ("GET", "/authorize", b"", True),
+        ("POST", "/authorize", b"client_id=Zm9v", True),
+        ("GET", "/oauth/authorize/page", b"pending=x", False),
+        ("GET", "/console/", b"client_id=https%3A%2F%2Fapp.example", False),
+    ],
+)
+def test_only_an_app_that_is_surely_registered_shares_the_threads_of_the_pages(
+    method: str, path: str, query: bytes, waits: bool
+) -> None:
+    assert may_wait_for_others({"method": method, "path": path, "query_string": query}) is waits
