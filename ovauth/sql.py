@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Final
 
-from django.db import DEFAULT_DB_ALIAS, InterfaceError, OperationalError, connections, models
+from django.db import DEFAULT_DB_ALIAS, connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 _NAMED: Final = re.compile(r"(?<!:):([a-z_]+)")
@@ -42,19 +42,9 @@ class Statement:
         self._moments = tuple(MOMENTS & set(_NAMED.findall(text)))
 
     def row(self, **parameters: Any) -> Row | None:
-        """The first row, or None. Raises django.db.DatabaseError.
-
-        The connection of a long-lived thread may be from before a restart of the database. What only reads begins again
-        on a new one, unless it is part of a transaction.
-        """
-        connection = _connection()
-        try:
-            return self._execute(connection, dict(parameters)).fetchone()
-        except (InterfaceError, OperationalError):
-            if connection.in_atomic_block:
-                raise
-            connection.close()
-            return self._execute(connection, parameters).fetchone()
+        """The first row, or None. Raises django.db.DatabaseError."""
+        found: Row | None = self._execute(_connection(), parameters).fetchone()
+        return found
 
     def run(self, **parameters: Any) -> int:
         """How many rows it changed. Raises django.db.DatabaseError."""

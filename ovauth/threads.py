@@ -1,4 +1,4 @@
-"""The long-lived threads on which everything that asks the database runs, each with its own kept connection.
+"""The long-lived threads on which everything that asks the database runs, each with its own connection.
 
 A leaf: Django's requests (`ovauth.web`) and the bearer check at `/mcp` (`ovauth.resource`) share it. A hop to a thread and
 back costs more than most of what is done there, so a thread that is busy takes the next call without being woken, and one
@@ -19,6 +19,10 @@ Result = TypeVar("Result")
 OTHERS: Final = 8
 MOST_TOGETHER: Final = 16
 """So the last of them does not wait long for the first."""
+
+
+rest: Callable[[], None] | None = None
+"""What a thread does when no call waits for it, or when one failed."""
 
 
 class Threads:
@@ -65,11 +69,13 @@ class Threads:
             following = None
             if asked.together:
                 group, following = self._group(asked)
-                _do_together(group)
+                well = _do_together(group)
                 del group
             else:
-                _do(asked)
+                well = _do(asked)
             del asked  # nothing of a request is kept alive by a thread that waits for the next
+            if rest is not None and (not well or (following is None and self._calls.empty())):
+                rest()
 
     def _group(self, first: "_Call") -> "tuple[list[_Call], _Call | None]":
         """The calls that wait for the same as the first, and the one behind them that was taken out too."""
@@ -83,21 +89,24 @@ class Threads:
         return group, None
 
 
-def _do(asked: "_Call") -> None:
+def _do(asked: "_Call") -> bool:
+    """Whether it went well; what it came to is told to whoever asked."""
     try:
         result, fault = asked.call(*asked.arguments), None
     except BaseException as raised:
         result, fault = None, raised
     asked.back.bring(asked.answer, result, fault)
+    return fault is None
 
 
-def _do_together(group: "list[_Call]") -> None:
+def _do_together(group: "list[_Call]") -> bool:
     try:
         results, fault = group[0].call([asked.arguments for asked in group]), None
     except BaseException as raised:
         results, fault = [None] * len(group), raised
     for asked, result in zip(group, results, strict=True):
         asked.back.bring(asked.answer, result, fault)
+    return fault is None
 
 
 class _Call:

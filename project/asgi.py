@@ -17,7 +17,7 @@ from django.db import connection
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ovauth import leaving, patience, threads
+from ovauth import leaving, threads
 from ovauth.resource import loading, stream_check
 from ovauth.resource.gate import Gate
 from ovauth.web import protocol
@@ -30,6 +30,8 @@ from project.life import alive
 CORS_PATHS = ("/.well-known", "/register", "/token", "/revoke", "/introspect", "/device_authorization", "/mcp")
 
 
+BESIDE = 2
+"""Connections beside those of requests: health, housekeeping."""
 CONNECTIONS = {"protocol": 4, "pages": 4, "others": 4}
 """To PostgreSQL, of each process: its threads wait for the network. SQLite answers where it is asked: there one thread is
 all that can write, and two are enough for pages."""
@@ -105,7 +107,10 @@ def _end_with_the_parent() -> None:
 
 _end_with_the_parent()
 if connection.vendor == "postgresql":
+    from ovauth import pool  # with psycopg, 13 MB that a server on SQLite has no use for
+
     for name, number in CONNECTIONS.items():
         getattr(threads, name).number = number
-patience.be_impatient()
+    threads.rest = pool.give_back
+    pool.begin(sum(CONNECTIONS.values()) + BESIDE)
 application = leaving.Door(PublicOrigin(Watched(Root())))

@@ -85,7 +85,8 @@ POSTGRESQL_OPTIONS: dict[str, Any] = {
 
 
 def database(url: str | None) -> dict[str, Any]:
-    """The one database. Connections belong to long-lived threads, so they are kept (and looked at before use).
+    """The one database. Connections belong to long-lived threads, so they are kept (and looked at before use); those of a
+    serving process to PostgreSQL come from a pool, see `ovauth.pool`.
 
     Nobody waits for ever. What a DATABASE_URL says behind its `?` comes before what stands here.
     """

@@ -22,7 +22,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "logs": ({"provenance"}, {"django", "ninja"}),
     "threads": (set(), {"django", "ninja"}),
     "leaving": (set(), {"django", "ninja"}),
-    "patience": (set(), {"ninja", "django.http"}),
+    "pool": (set(), {"ninja", "django.http"}),
     "tools": (set(), {"django", "ninja"}),
     "credentials": (set(), {"django", "ninja"}),
     "request_body": ({"errors"}, {"django", "ninja"}),

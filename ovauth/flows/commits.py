@@ -25,7 +25,7 @@ def are_shared() -> bool:
 
 
 def alone(do: Callable[[Wish], Result], wish: Wish) -> Result:
-    """What is done, with a look at the connection behind it: the database may have been restarted."""
+    """What is done, with a look at the connection behind it if something failed on it."""
     try:
         return do(wish)
     finally:

@@ -55,8 +55,11 @@ def is_database_fault(fault: Exception) -> bool:
 
 def begin_anew() -> None:
     """Gives up this thread's connection after a fault: one that was opened while nobody could write stays read-only."""
-    if not connection.in_atomic_block:
-        connection.close()
+    if connection.in_atomic_block:
+        return
+    if connection.vendor == "postgresql" and connection.connection is not None:
+        connection.connection.close()  # a pool would keep it
+    connection.close()
 
 
 def _why_not_written() -> str | None:
@@ -117,7 +120,7 @@ def database_time() -> datetime | None:
 
 
 def mend_connection() -> None:
-    """Closes the connection of this thread if something failed on it and it no longer answers: the database may have been
-    restarted. What comes next opens a new one."""
+    """Closes the connection of this thread if something failed on it and it no longer answers; what comes next opens a new
+    one, or takes one from the pool."""
     if connection.errors_occurred:
         connection.close_if_unusable_or_obsolete()

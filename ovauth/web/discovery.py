@@ -15,7 +15,7 @@ from starlette.types import Scope
 
 from ovauth import threads
 from ovauth.errors import NotFound
-from ovauth.flows import progress, readiness
+from ovauth.flows import progress
 from ovauth.flows.clients import AUTH_METHODS, GRANT_TYPES, MACHINE_GRANT_TYPE
 from ovauth.rules import client_assertions, web_address
 from ovauth.web import languages
@@ -147,10 +147,7 @@ class Kept:
 
 
 def _note(ip: str) -> None:
-    try:
-        progress.discovered(ip=ip)
-    finally:
-        readiness.mend_connection()
+    progress.discovered(ip=ip)
 
 
 def _is_plain(scope: Mapping[str, Any]) -> bool:

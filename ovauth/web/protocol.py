@@ -1,8 +1,7 @@
 """The protocol stack: the endpoints that programs ask, beside the page stack of `serving`.
 
 The same Ninja operations, with what they need around them: provenance and a request id, refusals in their shape, the
-headers of everything. No session, no language, no static files, and none of Django's request signals. What those do for
-database connections is done here: a connection on which something failed is looked at before it is used again.
+headers of everything. No session, no language, no static files, and none of Django's request signals.
 
 They run on `threads.protocol`. On SQLite that is one thread, so of this process at most one writer waits for others, and
 requests that come meanwhile share the next commit (`flows.commits`). What may wait for somebody else's server (a client's

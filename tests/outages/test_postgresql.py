@@ -12,7 +12,7 @@ import pytest
 
 from tests.databases import NotHere
 from tests.outages.endpoints import PATIENCE, asker, longest_of_many
-from tests.outages.load import Load
+from tests.outages.load import CALLBACK, PING, Load
 from tests.outages.postgresql import PostgreSQL, own_postgresql
 from tests.outages.slow import slow_way
 from tests.serving import running
@@ -113,6 +113,50 @@ def test_a_database_that_takes_no_writes(tmp_path: Path, postgresql: PostgreSQL,
         someone.assert_all_is_well()
 
 
+def test_a_restart_is_noticed_by_nobody_who_comes_afterwards(tmp_path: Path, postgresql: PostgreSQL, url: str) -> None:
+    """However many connections lie in the pool: found dead one by one, they would cost the first ones their time."""
+    with running(data_dir=tmp_path / "data", env={"DATABASE_URL": url}) as server:
+        someone = asker(server)
+        with Load(server.url, server.operator_api_key, people=12) as load:
+            load.waits_for(20)
+        assert connections_of("app", postgresql) > 4
+        bearer = {"Authorization": f"Bearer {someone.held.access}", "Accept": "application/json, text/event-stream"}
+        for ask in (
+            lambda: someone.ask("POST", "/register", json={"redirect_uris": [CALLBACK]}),
+            lambda: someone.ask("POST", "/mcp", headers=bearer, json=PING),
+            lambda: someone.ask("GET", "/api/v1/whoami", headers={"X-Api-Key": someone.api_key}),
+            lambda: someone.ask("GET", "/health/ready"),
+        ):
+            postgresql.kill()
+            postgresql.start()
+            for _ in range(6):
+                began = time.monotonic()
+                assert ask().status_code in (200, 201)
+                assert time.monotonic() - began < 2
+
+
+def test_a_server_gives_back_what_it_needs_no_more(tmp_path: Path, postgresql: PostgreSQL, url: str) -> None:
+    """To the pool; and one thread's connection serves the next."""
+    with running(data_dir=tmp_path / "data", env={"DATABASE_URL": url}) as server:
+        for _ in range(20):  # one after the other, by pages' threads, programs' and the probe's
+            assert httpx2.get(f"{server.url}/console/login").status_code == 200
+            assert httpx2.post(f"{server.url}/register", json={"redirect_uris": [CALLBACK]}).status_code == 201
+            assert httpx2.get(f"{server.url}/health/ready").status_code == 200
+        assert connections_of("app", postgresql) <= 3
+        began = time.monotonic()
+        assert server.stop() == 0
+        assert time.monotonic() - began < 4
+    assert connections_of("app", postgresql) == 0
+
+
+def connections_of(user: str, postgresql: PostgreSQL) -> int:
+    with psycopg.connect(postgresql.url()) as connection:
+        asked = "SELECT count(*) FROM pg_stat_activity WHERE usename = %s"
+        found = connection.execute(asked, [user]).fetchone()
+    assert found is not None
+    return int(found[0])
+
+
 def test_a_server_keeps_as_many_connections_for_each_worker_as_operators_are_told(
     tmp_path: Path, postgresql: PostgreSQL, url: str
 ) -> None:
@@ -120,8 +164,6 @@ def test_a_server_keeps_as_many_connections_for_each_worker_as_operators_are_tol
     with running(data_dir=tmp_path / "data", env={"DATABASE_URL": url}) as server:
         with Load(server.url, server.operator_api_key, people=12) as load:
             load.waits_for(20)
-            with psycopg.connect(postgresql.url()) as connection:
-                found = connection.execute("SELECT count(*) FROM pg_stat_activity WHERE usename = 'app'").fetchone()
-        assert found is not None
-        assert found[0] <= 14
+            found = connections_of("app", postgresql)
+        assert found <= 14
         assert not load.surprises, load.surprises
