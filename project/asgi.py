@@ -21,7 +21,7 @@ from ovauth import leaving, threads
 from ovauth.resource import loading, stream_check
 from ovauth.resource.gate import Gate
 from ovauth.web import protocol
-from ovauth.web.health import LIVE, READY, Health
+from ovauth.web.health import LIVE, METRICS, READY, Health, Metrics
 from ovauth.web.public_origin import PublicOrigin
 from ovauth.web.serving import DjangoOnThreads
 from ovauth.web.watching import Watched
@@ -44,6 +44,7 @@ class Root:
         self.pages = DjangoOnThreads()
         self.protocol = protocol.Protocol()
         self.health = Health()
+        self.metrics = Metrics(self.pages, self.health)
         self.gate = Gate(loading.configured(settings.OVAUTH))
         self.open_to_browsers = CORSMiddleware(
             self.route,
@@ -76,7 +77,7 @@ class Root:
         if path == "/mcp" or path.startswith("/mcp/"):
             app = stream_check.stream_check if path == stream_check.PATH else self.gate
         else:
-            app = self.protocol if protocol.answers(path) else self.pages
+            app = self.protocol if protocol.answers(path) else self.metrics if path == METRICS else self.pages
         await app(scope, receive, send)
 
 

@@ -34,6 +34,11 @@ def read() -> list[Reading]:
     return _last[1]
 
 
+def last() -> list[Reading]:
+    """What was read the last time, however long ago."""
+    return _last[1] if _last is not None else []
+
+
 def _read() -> list[Reading]:
     now = timezone.now()
     waiting = PendingAuthorization.objects.filter(decision=PendingAuthorization.Decision.NONE, expires_at__gt=now)

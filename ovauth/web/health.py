@@ -1,7 +1,7 @@
-"""For whoever watches the process: is it alive, can it do its work?
+"""For whoever watches the process: is it alive, can it do its work, how much is there?
 
-Answered before Django, and on no thread that requests share: a database that hangs has taken those, and the answer is due
-within a second all the same.
+Answered on no thread that requests share: a database that hangs has taken those, and the answer is due within seconds all
+the same. Probes do not even reach Django.
 """
 
 import asyncio
@@ -15,19 +15,23 @@ from starlette.types import Receive, Scope, Send
 
 from ovauth import bearer, leaving, tools, wire
 from ovauth.errors import NotAllowed, Refusal
-from ovauth.flows import readiness
+from ovauth.flows import measures, readiness
 from ovauth.roles import Role
 from ovauth.rules import origin
 from ovauth.threads import Threads
+from ovauth.web.serving import DjangoOnThreads
 
 log = logging.getLogger(__name__)
 
 LIVE: Final = "/health/live"
 READY: Final = "/health/ready"
+METRICS: Final = "/metrics"
 PATIENCE: Final = 1.0
 """Seconds in which the database has to answer."""
 
 thread = Threads(1, "ovauth-health")
+counting = Threads(1, "ovauth-gauges")
+scraping = Threads(1, "ovauth-metrics")
 Checks = dict[str, str]
 
 
@@ -36,6 +40,7 @@ class Health:
 
     def __init__(self) -> None:
         self._asking: asyncio.Future[Checks] | None = None
+        self._reading: asyncio.Future[list[measures.Reading]] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] not in ("GET", "HEAD"):
@@ -63,6 +68,41 @@ class Health:
             return await asyncio.wait_for(asyncio.shield(self._asking), PATIENCE)
         except TimeoutError:
             return {"database": f"does not answer within {PATIENCE:.0f} s"}
+
+    async def gauges(self) -> dict[str, Any]:
+        """What a scrape brings along in its scope: whether the database answers, and what was read off it.
+
+        Each is asked for a second. What does not come in time is told as it was the last time.
+        """
+        checks = await self.checks()
+        answers = checks.get("database", readiness.OK) == readiness.OK
+        readings: list[measures.Reading] = [("ovauth_ready", {}, int(readiness.is_ready(checks)))]
+        if answers:
+            readings += await self._read()
+        return {"ovauth.database": answers, "ovauth.readings": readings}
+
+    async def _read(self) -> list[measures.Reading]:
+        loop = asyncio.get_running_loop()
+        if self._reading is None or self._reading.done() or self._reading.get_loop() is not loop:
+            self._reading = loop.create_task(counting.run(measures.read))
+        try:
+            return await asyncio.wait_for(asyncio.shield(self._reading), PATIENCE)
+        except TimeoutError:
+            return measures.last()
+        except Exception as fault:
+            if not readiness.is_database_fault(fault):
+                raise
+            return []
+
+
+class Metrics:
+    """An ASGI application: the page of metrics, answered in time whatever the database does."""
+
+    def __init__(self, pages: DjangoOnThreads, health: Health) -> None:
+        self._pages, self._health = pages, health
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._pages({**scope, **await self._health.gauges(), "ovauth.on": scraping}, receive, send)
 
 
 def _mcp_server() -> dict[str, Any]:

@@ -6,9 +6,8 @@ from django.templatetags.static import static
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 
-from ovauth import leaving, metrics
-from ovauth.errors import Forbidden
-from ovauth.flows import measures, readiness
+from ovauth import metrics
+from ovauth.errors import Forbidden, Unavailable
 from ovauth.roles import Role
 from ovauth.rules import origin
 from ovauth.web import callers
@@ -17,12 +16,18 @@ from ovauth.web import callers
 @csrf_exempt
 @require_safe
 def scrape(request: HttpRequest) -> HttpResponse:
-    """Prometheus' text format, for the API key of a root; without one only on this computer, see `_is_at_home`."""
+    """Prometheus' text format, for the API key of a root; without one only on this computer, see `_is_at_home`.
+
+    `health.Metrics` brings the gauges. Whose key it is cannot be known without the database; what was counted can be told.
+    """
+    told = getattr(request, "scope", {})
     if _sends_a_credential(request) or not _is_at_home(request):
+        if not told.get("ovauth.database"):
+            raise Unavailable(reason="nobody can be recognised without the database")
         caller, _ = callers.approver(request)
         if caller.role < Role.ROOT:
             raise Forbidden("This needs the API key of a root.")
-    text, content_type = metrics.exposition(_readings())
+    text, content_type = metrics.exposition(told.get("ovauth.readings", ()))
     response = HttpResponse(text, content_type=content_type)
     response["Cache-Control"] = "no-store"
     return response
@@ -41,13 +46,6 @@ def _is_at_home(request: HttpRequest) -> bool:
     if config.public_base_url or config.issuer or scope.get("ovauth.forwarded", False):
         return False
     return origin.is_loopback_address(request.META.get("REMOTE_ADDR", ""))
-
-
-def _readings() -> list[metrics.Reading]:
-    """The gauges. Without a database those that need none are told all the same."""
-    ready = readiness.is_ready(readiness.checks())
-    readings: list[metrics.Reading] = [("ovauth_ready", {}, int(ready and not leaving.has_begun()))]
-    return [*readings, *measures.read()] if ready else readings
 
 
 @require_safe

@@ -60,7 +60,8 @@ async def send_answer(send: Send, answer: Answer) -> None:
 
 
 class DjangoOnThreads(BaseHandler):
-    """An ASGI application: Django's synchronous stack on `threads.pages`, or on those for whoever may wait for others."""
+    """An ASGI application: Django's synchronous stack on `threads.pages`, on those for whoever may wait for others, or on
+    those that the scope brings as `ovauth.on`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -69,7 +70,9 @@ class DjangoOnThreads(BaseHandler):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if (whole := await complete(scope, receive)) is None:
             return
-        own = threads.others if authorize.may_wait_for_others(scope) else threads.pages
+        own = scope.get("ovauth.on")
+        if own is None:
+            own = threads.others if authorize.may_wait_for_others(scope) else threads.pages
         answer = await own.run(self._respond, *whole)
         if isinstance(answer, Stream):
             await send_stream(answer, receive, send)

@@ -1,9 +1,12 @@
 """What a real server tells of itself: metrics over HTTP, whichever worker answers, and a log of JSON lines."""
 
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,6 +21,7 @@ import yaml
 from ovauth import metrics
 from ovauth.management.commands import serve
 from tests.journeys.people import OfficialClient, Person
+from tests.outages.test_kill import workers_of
 from tests.serving import SECRET, Server, running
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -82,6 +86,32 @@ def test_the_counts_are_those_of_all_workers_whichever_is_asked(watched: Watched
         assert told["ovauth_grants"] == told["ovauth_clients"] == told["ovauth_ready"] == 1
         assert told["ovauth_refresh_reuse_total"] == 0
         assert any(name.startswith("ovauth_build_info{") for name in told)
+
+
+@pytest.mark.slow
+def test_what_a_killed_worker_counted_stays_and_gauges_are_told_once(tmp_path: Path) -> None:
+    """Not for each worker that there ever was, nor as the dead one knew them."""
+    with running(data_dir=tmp_path / "data", args=("--workers", "2")) as server:
+        watched = Watched(server, server.operator_api_key)
+        register = {"redirect_uris": ["http://127.0.0.1/callback"]}
+        for _ in range(12):  # connections of their own, so that both take part
+            assert httpx2.post(f"{server.url}/register", json=register).status_code == 201
+        name = 'ovauth_http_requests_total{method="POST",route="/register",status="201"}'
+        assert watched.scraped()[name] == 12
+        for dead in workers_of(server):  # one after the other: in the end none is left that counted
+            os.kill(dead, signal.SIGKILL)
+            deadline = time.monotonic() + 30
+            while len(alive := workers_of(server)) < 2 or dead in alive:
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+        assert httpx2.post(f"{server.url}/register", json=register).status_code == 201
+        for _ in range(6):
+            told = watched.scraped()
+            assert told[name] == 13
+            assert told['ovauth_registrations_total{method="dynamic",outcome="registered"}'] == 13
+            assert told["ovauth_clients"] in (12, 13), "read by the one that is asked, at most every 30 s"
+            assert told["ovauth_ready"] == 1
+            assert sum(1 for sample in told if sample.startswith("ovauth_build_info{")) == 1
 
 
 @pytest.mark.slow

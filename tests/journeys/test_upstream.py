@@ -2,6 +2,7 @@
 
 import json
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -357,3 +358,35 @@ def test_what_is_odd_about_an_upstream_is_seen(
 def test_an_upstream_that_does_not_answer_is_seen(configure: Any) -> None:
     found = anyio.run(upstream.look, configure(upstream_mcp_url=f"http://127.0.0.1:{free_port()}/mcp"))
     assert (found.tools, found.odd) == (None, {Oddity.SILENT})
+
+
+# ------------------------------------------------------------------ metrics
+
+
+def test_what_an_upstream_answered_is_counted_with_how_long_it_took(folder: Path) -> None:
+    port = free_port()
+    env = {"OVAUTH_UPSTREAM_MCP_URL": f"http://127.0.0.1:{port}/mcp"}
+    with running(data_dir=folder / "counted", env=env) as server:
+
+        def told() -> dict[str, float]:
+            text = httpx2.get(f"{server.url}/metrics").text
+            samples = (line.rpartition(" ") for line in text.splitlines() if line.startswith("ovauth_upstream_"))
+            return {name: float(value) for name, _, value in samples}
+
+        assert call(server).status_code == 502, "nobody is there yet"
+        with elsewhere("stateless", folder, port=port):
+            for _ in range(3):
+                assert call(server).status_code == 200
+            waits = {"name": "waits", "arguments": {"name": "counted-long-enough"}}
+            asked = {"jsonrpc": "2.0", "id": 8, "method": "tools/call", "params": waits}
+            threading.Timer(0.8, (folder / "counted-long-enough").touch).start()
+            assert call(server, json=asked).status_code == 200
+        assert call(server, headers={"authorization": "Bearer ovat_wrong"}).status_code == 401, "never reached it"
+        found = told()
+        assert found['ovauth_upstream_requests_total{status="502"}'] == 1
+        assert found['ovauth_upstream_requests_total{status="200"}'] == 4
+        assert 'ovauth_upstream_requests_total{status="401"}' not in found
+        assert found["ovauth_upstream_duration_seconds_count"] == 5
+        slow = found["ovauth_upstream_duration_seconds_count"] - found['ovauth_upstream_duration_seconds_bucket{le="0.5"}']
+        assert slow == 1, "one of them took its time"
+        assert 0.5 < found["ovauth_upstream_duration_seconds_sum"] < 10

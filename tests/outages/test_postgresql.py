@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from tests.databases import NotHere
-from tests.outages.endpoints import PATIENCE, asker, longest_of_many
+from tests.outages.endpoints import PATIENCE, Asker, asker, longest_of_many
 from tests.outages.load import CALLBACK, PING, Load
 from tests.outages.postgresql import PostgreSQL, own_postgresql
 from tests.outages.slow import slow_way
@@ -46,14 +46,38 @@ def url(postgresql: PostgreSQL, request: pytest.FixtureRequest) -> str:
 def test_a_frozen_database_costs_nobody_more_than_the_bound(tmp_path: Path, postgresql: PostgreSQL, url: str) -> None:
     with running(data_dir=tmp_path / "data", env={"DATABASE_URL": url}) as server:
         someone = asker(server)
+        before = samples(someone.ask("GET", "/metrics").text)
+        assert before["ovauth_ready"] == before["ovauth_grants"] == 1
         postgresql.freeze()
         try:
+            assert_scrapes_are_answered(someone, before)
             assert longest_of_many(server.url, 24) < PATIENCE
+            assert_scrapes_are_answered(someone, before)
             someone.assert_nobody_can_write()
             someone.assert_alive()
         finally:
             postgresql.thaw()
         someone.assert_all_is_well()
+
+
+def samples(text: str) -> dict[str, float]:
+    """Of Prometheus' text, by name and labels as they are written."""
+    found = (line.rpartition(" ") for line in text.splitlines() if not line.startswith("#"))
+    return {name: float(value) for name, _, value in found}
+
+
+def assert_scrapes_are_answered(someone: Asker, before: dict[str, float]) -> None:
+    """In time, Prometheus gives up after ten seconds: what was counted, and that it is not ready."""
+    counted = {name: value for name, value in before.items() if "_total" in name and "/health" not in name}
+    for _ in range(3):
+        began = time.monotonic()
+        told = samples(someone.ask("GET", "/metrics").text)
+        assert time.monotonic() - began < 3
+        assert told["ovauth_ready"] == 0
+        assert all(told[name] >= value for name, value in counted.items())
+        began = time.monotonic()
+        assert someone.ask("GET", "/metrics", headers={"X-Api-Key": someone.api_key}).status_code == 503
+        assert time.monotonic() - began < 3
 
 
 def test_a_slow_way_makes_everything_slow_and_nothing_wrong(tmp_path: Path, postgresql: PostgreSQL, url: str) -> None:
