@@ -166,14 +166,19 @@ def ask(
     question: Words,
     consequences: Iterable[Words],
     button: Words,
+    known: object = "",
 ) -> HttpResponse:
-    """A page that says what the action on the chosen rows will do, and does it on the next click."""
+    """A page that says what the action on the chosen rows will do, and does it on the next click.
+
+    What is `known` of the row comes back with that click, for an action that must not be done twice: see `known`.
+    """
     named = [display_text.clean(str(row)) or str(row.pk) for row in queryset[: LISTED + 1]]
     context = {
         **page.admin_site.each_context(request),
         "title": question,
         "opts": page.model._meta,
         "action": action,
+        "known": known,
         "button": button,
         "consequences": [line for line in consequences if line],
         "named": named[:LISTED],
@@ -182,6 +187,11 @@ def ask(
         "chosen": request.POST.getlist(ACTION_CHECKBOX_NAME),
     }
     return render(request, "admin/ovauth/ask.html", context)
+
+
+def known(request: HttpRequest) -> str | None:
+    """What was known when the question was asked. The answer to a form may be asked for again, by a reload."""
+    return request.POST.get("known") or None
 
 
 def show_once(

@@ -18,6 +18,7 @@ from django.utils.translation import ngettext_lazy
 
 from ovauth.admin import base, narrowing, walking
 from ovauth.admin.words import said
+from ovauth.errors import Conflict
 from ovauth.flows import clients
 from ovauth.models import AccessToken, Client, Grant, RefreshToken
 from ovauth.rules import display_text, redirect_uris
@@ -442,8 +443,13 @@ class Clients(base.Page):
                     _("The old secret stops working at once; the client cannot refresh until it has the new one."),
                 ),
                 button=_("Renew it"),
+                known=clients.secret_known_as(client),
             )
-        secret = clients.renew_secret(client_id=client.client_id)
+        try:
+            secret = clients.renew_secret(client_id=client.client_id, secret_known=base.known(request))
+        except Conflict as again:
+            self.message_user(request, _(again.description), level="WARNING")
+            return None
         base.note(request, "renew client secret", client)
         return show_new_secret(self, request, client, secret)
 

@@ -12,7 +12,7 @@ from django.utils.translation import ngettext_lazy
 from ovauth.admin import base, narrowing
 from ovauth.admin.words import said
 from ovauth.flows import connections, revocation
-from ovauth.models import AccessToken, AuthorizationCode, Grant, PendingAuthorization, RefreshToken
+from ovauth.models import AccessToken, AuditEvent, AuthorizationCode, Grant, PendingAuthorization, RefreshToken
 
 WHO = ("grant__client", "grant__member", "grant__api_key")
 METHODS = {
@@ -372,11 +372,26 @@ class Pending(base.Look):
         CREATED,
         EXPIRES,
         base.column("decided_at", _("decided")),
+        "decided_by",
         base.connection,
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[PendingAuthorization]:
         return super().get_queryset(request).defer("browser_digest", "device_digest", "code_digest", "code_challenge")
+
+    @admin.display(description=_("decided by"), empty_value="")
+    def decided_by(self, pending: PendingAuthorization) -> str:
+        """The row itself knows of an approval alone; a denial leaves no grant, but an audit event of the same moment."""
+        if pending.decided_at is None:
+            return ""
+        decided = AuditEvent.objects.filter(
+            at=pending.decided_at, event=f"authorization.{pending.decision}", client_id=pending.client.client_id
+        ).first()
+        if decided is None:
+            return str(pending.grant.member) if pending.grant else ""
+        if decided.detail.get("cancelled"):
+            return str(_("the browser that began: it gave up"))
+        return decided.actor
 
     @admin.display(description=_("state"))  # the model's `state` is the client's, and nobody's business
     def standing(self, pending: PendingAuthorization) -> str:

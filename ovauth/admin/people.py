@@ -14,6 +14,7 @@ from django.utils.translation import ngettext_lazy
 
 from ovauth.admin import base, narrowing
 from ovauth.admin.words import said
+from ovauth.errors import Conflict
 from ovauth.flows import accounts, revocation
 from ovauth.models import AccessToken, Account, ApiKey, AuthorizationCode, Grant, Member, RefreshToken
 from ovauth.roles import Role
@@ -248,6 +249,7 @@ class Members(base.Page):
         member = queryset.select_related("account").get()
         if not base.asked_and_confirmed(request):
             bound = base.count(Grant.objects.filter(member=member, api_key__isnull=False, revoked_at=None))
+            newest = ApiKey.objects.filter(member=member, revoked_at=None).order_by("-pk").only("pk").first()
             return base.ask(
                 self,
                 request,
@@ -259,8 +261,16 @@ class Members(base.Page):
                     base.so_many(bound, AUTHORIZED_BY_IT),
                 ),
                 button=_("Rotate it"),
+                known=f"after {newest.pk if newest else 0}",
             )
-        key, _ended = accounts.rotate_api_key(account=member.account.name, name=member.name)
+        after = (base.known(request) or "").removeprefix("after ")
+        try:
+            key, _ended = accounts.rotate_api_key(
+                account=member.account.name, name=member.name, after=int(after) if after.isdecimal() else None
+            )
+        except Conflict as again:
+            self.message_user(request, _(again.description), level="WARNING")
+            return None
         base.note(request, "rotate API key", member)
         return base.show_once(
             self,

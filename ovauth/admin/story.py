@@ -32,6 +32,24 @@ SUBJECTS = {
     "admin": _("the administration"),
 }
 
+WORDS = {
+    "id": _("number"),
+    "at": _("moment"),
+    "event": _("event"),
+    "actor_kind": _("by means of"),
+    "actor": _("who"),
+    "account": _("account"),
+    "client_id": _("client"),
+    "grant_id": _("connection"),
+    "ip": _("address"),
+    "browser": _("browser"),
+    "outcome": _("outcome"),
+    "reason": _("reason"),
+    "request_id": _("reference number"),
+    "credential": _("credential"),
+}
+"""What a page calls the fields of an event."""
+
 
 class PeriodForm(forms.Form):
     """Both are UTC, and optional; `since` belongs to the period and `until` does not."""
@@ -47,12 +65,12 @@ class PeriodForm(forms.Form):
 @admin.register(AuditEvent)
 class AuditEvents(base.Look):
     list_display = (
-        base.column("at", _("moment")),
-        base.column("event", _("event")),
-        base.column("actor", _("who")),
-        base.column("account", _("account")),
-        base.column("client_id", _("client"), lambda text: display_text.clean(text, 40)),
-        base.column("ip", _("address")),
+        base.column("at", WORDS["at"]),
+        base.column("event", WORDS["event"]),
+        base.column("actor", WORDS["actor"]),
+        base.column("account", WORDS["account"]),
+        base.column("client_id", WORDS["client_id"], lambda text: display_text.clean(text, 40)),
+        base.column("ip", WORDS["ip"]),
         "told",
     )
     list_display_links = (list_display[1],)
@@ -79,7 +97,7 @@ class AuditEvents(base.Look):
     change_list_template = "admin/ovauth/story.html"
     # all that an event holds, in the order of the export
     fields: ClassVar[Any] = tuple(
-        "told" if field.name == "detail" else base.column(field.name, field.verbose_name)
+        "told" if field.name == "detail" else base.column(field.name, WORDS[field.name])
         for field in AuditEvent._meta.fields
     )
 

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from ovauth import credentials, statements
 from ovauth.credentials import Kind
-from ovauth.errors import InvalidClient, InvalidClientMetadata, InvalidToken
+from ovauth.errors import Conflict, InvalidClient, InvalidClientMetadata, InvalidToken
 from ovauth.flows import audit, client_assertions, client_documents, limits
 from ovauth.models import Client, ClientOrigin, known
 from ovauth.rules import client_assertions as client_assertions_rules
@@ -189,17 +189,28 @@ def remove(*, client_id: str) -> None:
     _delete(find)
 
 
-def renew_secret(*, client_id: str) -> str:
-    """A new secret for a client that has one, in clear; the old one stops working. Raises InvalidClient."""
+def renew_secret(*, client_id: str, secret_known: str | None = None) -> str:
+    """A new secret for a client that has one, in clear; the old one stops working.
+
+    `secret_known` is `secret_known_as` of the secret that whoever asks knows of: with it a form that is sent again replaces
+    nothing. Raises InvalidClient, and Conflict when there is another secret by now.
+    """
     now = timezone.now()
     with transaction.atomic():
-        client = Client.objects.filter(client_id=client_id, secret_digest__isnull=False).first()
+        client = Client.objects.select_for_update().filter(client_id=client_id, secret_digest__isnull=False).first()
         if client is None:
             raise InvalidClient(reason="no such client with a secret")
+        if secret_known is not None and secret_known != secret_known_as(client):
+            raise Conflict("A new secret was made already, and is shown once. This time nothing was replaced.")
         secret = credentials.mint(Kind.CLIENT_SECRET)
         Client.objects.filter(pk=client.pk).update(secret_digest=credentials.digest(secret))
         audit.record("client.secret_renewed", now=now, client=client)
     return secret
+
+
+def secret_known_as(client: Client) -> str:
+    """Tells one secret of a client from the next, and nothing of either."""
+    return bytes(client.secret_digest or b"")[:8].hex()
 
 
 def end_management(*, client_pk: int) -> bool:

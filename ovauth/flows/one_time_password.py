@@ -7,19 +7,26 @@ from django.db import transaction
 from django.utils import timezone
 
 from ovauth import credentials
+from ovauth.errors import Conflict
 from ovauth.flows import audit
 from ovauth.flows.authority import Authority
 from ovauth.models import OneTimePassword
 
 
-def issue(*, authority: Authority) -> tuple[str, int]:
+def issue(*, authority: Authority, after: int | None = None) -> tuple[str, int]:
     """A one-time password that stands for the authority's member: in clear, grouped for reading, and its life in
-    seconds. Raises Forbidden when the authority no longer stands."""
+    seconds.
+
+    `after` is what `newest` said when the form was shown: with it a form that is sent again makes none. Raises Forbidden
+    when the authority no longer stands, and Conflict when there is a newer one.
+    """
     now = timezone.now()
     plain = credentials.one_time_password()
     ttl = settings.OVAUTH.otp_ttl
     with transaction.atomic():
         member = authority.prove()
+        if after is not None and newest(member_pk=member.pk) > after:
+            raise Conflict("A one-time password was made already, and is shown once. This time none was made.")
         digest = _digest(settings.SECRET_KEY, plain)
         OneTimePassword.objects.create(
             member=member,
@@ -30,6 +37,12 @@ def issue(*, authority: Authority) -> tuple[str, int]:
         )
         audit.record("otp.issued", now=now, by=authority.kind, member=member, credential=digest)
     return credentials.grouped(plain), ttl
+
+
+def newest(*, member_pk: int) -> int:
+    """The number of the newest one-time password of that member, 0 for none."""
+    found = OneTimePassword.objects.filter(member=member_pk).order_by("-pk").values_list("pk", flat=True).first()
+    return found or 0
 
 
 def spend(typed: str, now: datetime) -> OneTimePassword | None:

@@ -53,9 +53,21 @@ def keys(request: HttpRequest) -> HttpResponse:
 @signed_in
 def one_time_password(request: HttpRequest) -> HttpResponse:
     plain, seconds = "", settings.OVAUTH.otp_ttl
+    authority = authority_of(request)
     if request.method == "POST":
-        plain, seconds = otp.issue(authority=authority_of(request))
-    context = {"plain": plain, "seconds_left": seconds, "time_left": time_left(seconds), "lasts": span(seconds)}
+        try:
+            plain, seconds = otp.issue(authority=authority, after=number_in(request, "newest"))
+        except Conflict as again:
+            messages.info(request, _(again.description))
+            return SeeOther(reverse("console_otp"))
+    newest = 0 if plain else otp.newest(member_pk=authority.member_pk)
+    context = {
+        "newest": newest,
+        "plain": plain,
+        "seconds_left": seconds,
+        "time_left": time_left(seconds),
+        "lasts": span(seconds),
+    }
     return render(request, "ovauth/one_time_password.html", context)
 
 

@@ -49,6 +49,8 @@ SENTENCES = (
     _("Sign in first."),
     # ovauth.flows
     _("A new key was made already, and is shown once. This time nothing was replaced."),
+    _("A new secret was made already, and is shown once. This time nothing was replaced."),
+    _("A one-time password was made already, and is shown once. This time none was made."),
     _("Leave at least one of the permissions ticked, or choose Deny."),
     _("This app is blocked here: nothing can be approved for it. The operator can unblock it."),
     _("The app did not say which app it is."),

@@ -16,7 +16,7 @@ from django.urls import reverse
 
 from ovauth import bearer, credentials
 from ovauth.errors import InvalidClient
-from ovauth.flows import accounts, clients, refresh_token
+from ovauth.flows import accounts, approval, clients, refresh_token
 from ovauth.logs import SECRET
 from ovauth.models import (
     AccessToken,
@@ -26,6 +26,7 @@ from ovauth.models import (
     Client,
     Grant,
     Member,
+    PendingAuthorization,
     RefreshToken,
 )
 from ovauth.roles import Role
@@ -279,10 +280,63 @@ def test_a_renewed_secret_replaces_the_old_one_and_is_asked_about_first(admin: B
         clients.authenticate(client_id=client_id, client_secret=old)
 
 
+def confirmed_as_asked(browser: Browser, page: Any, model: str) -> Any:
+    """The form of the page that asks, with all that stands in it: what a click sends, and what a reload sends again."""
+    hidden = re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', page.content.decode())
+    assert dict(hidden)["known"]
+    return lambda: browser.post(reverse(f"admin:ovauth_{model}_changelist"), dict(hidden))
+
+
+def test_a_secret_that_was_shown_is_not_replaced_by_a_reload(admin: Browser) -> None:
+    client_id = shown(make(admin), "Client id")
+    made = Client.objects.get(client_id=client_id)
+    click = confirmed_as_asked(admin, submit(admin, "client", "renew_secret", made), "client")
+    new = shown(click(), "Client secret")
+    again = click()
+    assert again.status_code == 302
+    assert "A new secret was made already" in admin.get(again["location"]).content.decode()
+    assert clients.authenticate(client_id=client_id, client_secret=new)
+
+
+def test_a_key_that_was_shown_is_not_replaced_by_a_reload(admin: Browser, bob: Person) -> None:
+    click = confirmed_as_asked(admin, submit(admin, "member", "rotate_api_key", bob.member), "member")
+    key = shown(click(), "API key")
+    again = click()
+    assert again.status_code == 302
+    assert "A new key was made already" in admin.get(again["location"]).content.decode()
+    assert works(key)
+
+
 def test_a_client_without_a_secret_has_none_to_renew(admin: Browser, client_app: Client) -> None:
     assert submit(admin, "client", "renew_secret", client_app, confirmed=True).status_code == 302
     client_app.refresh_from_db()
     assert client_app.secret_digest is None
+
+
+def test_a_page_of_a_request_says_who_decided_it(admin: Browser, client_app: Client, bob: Person) -> None:
+    denied, approved, cancelled, waiting = (begun(client_app) for _ in range(4))
+    approval.deny(authority=bob.by_key, pending_id=denied)
+    approval.approve(authority=bob.by_session, pending_id=approved)
+    approval.cancel(pending_id=cancelled, browser="browser")
+
+    def decided_by(pending_id: str) -> str:
+        pending = PendingAuthorization.objects.get(public_id=pending_id)
+        page = admin.get(reverse("admin:ovauth_pendingauthorization_change", args=[pending.pk])).content.decode()
+        found = re.search(r'field-decided_by.*?<div class="readonly">(.*?)</div>', page, re.DOTALL)
+        assert found, page
+        return unescape(found[1])
+
+    assert decided_by(denied) == decided_by(approved) == "acme/bob"
+    assert decided_by(cancelled) == "the browser that began: it gave up"
+    assert decided_by(waiting) == ""
+
+
+def test_the_page_of_an_event_is_in_the_language_of_the_rest(admin: Browser, bob: Person) -> None:
+    event = AuditEvent.objects.order_by("-pk")[0]
+    page = admin.get(reverse("admin:ovauth_auditevent_change", args=[event.pk]), headers={"accept-language": "zh-CN"})
+    labels = [unescape(label).strip() for label in re.findall(r"<label>(.*?)</label>", page.content.decode(), re.DOTALL)]
+    assert len(labels) >= 15
+    assert not [label for label in labels if re.match("[A-Za-z]", label)], labels
 
 
 def test_a_blocked_client_is_refused_until_it_is_unblocked(admin: Browser, client_app: Client, bob: Person) -> None:

@@ -9,7 +9,7 @@ from django.test import Client as Web
 from django.utils import timezone
 
 from ovauth.flows import accounts, approval, authorization, one_time_password
-from ovauth.models import ApiKey, Client, Grant, Member
+from ovauth.models import ApiKey, Client, Grant, Member, OneTimePassword
 from tests.conftest import Person, begun, connected, registered, works
 
 pytestmark = pytest.mark.django_db
@@ -114,13 +114,32 @@ def test_a_one_time_password_is_made_on_demand_and_works_on_a_code_page(
     before = text(signed_in(client, bob).get(OTP))
     assert "ABCDE" not in before
     assert "It works for 5 min from when it is made." in before
-    found = re.search(r'data-code="([A-Z2-9]{5}-[A-Z2-9]{5})"', text(client.post(OTP)))
+    found = re.search(r'data-code="([A-Z2-9]{5}-[A-Z2-9]{5})"', text(client.post(OTP, {"newest": newest_in(before)})))
     assert found
     pending_id = begun(client_app)
     approval.present_one_time_password(pending_id=pending_id, browser="browser", typed=found[1].lower())
     authority = approval.authority_on_page(pending_id=pending_id, browser="browser")
     assert authority is not None
     assert authority.member_pk == bob.member.pk
+
+
+def newest_in(page: str) -> str:
+    found = re.search(r'name="newest" value="(\d+)"', page)
+    assert found
+    return found[1]
+
+
+def test_a_form_that_is_sent_again_makes_no_second_one_time_password(client: Web, bob: Person) -> None:
+    """A reload of the page that shows it, or a browser that comes back to it."""
+    form = {"newest": newest_in(text(signed_in(client, bob).get(OTP)))}
+    assert "data-code=" in text(client.post(OTP, form))
+    again = client.post(OTP, form, follow=True)
+    assert again.redirect_chain == [(OTP, 303)]
+    assert "A one-time password was made already" in text(again)
+    assert "data-code=" not in text(again)
+    assert OneTimePassword.objects.count() == 1
+    assert "data-code=" in text(client.post(OTP, {"newest": newest_in(text(again))})), "asked for anew it is another one"
+    assert OneTimePassword.objects.count() == 2
 
 
 # ------------------------------------------------------------------ other members
