@@ -10,14 +10,13 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final
 
-from django.db import transaction
 from django.db.models import Q
 
 from ovauth import logs, metrics
 from ovauth.models import AuditEvent, Client, Grant, Member
 from ovauth.provenance import Actor, Provenance, current
 from ovauth.rules import browsers
-from ovauth.sql import Insert
+from ovauth.sql import Insert, after_commit
 
 LINES_AT_ONCE = 1000
 _TOLD = ("event", "actor", "account", "client_id", "ip", "request_id", "reason", "detail")
@@ -113,7 +112,7 @@ def record(
     columns = _columns(event, now, source, by, member, client, grant, credential, reason, detail)
     _INSERT(**columns)
     named = str(client) if client else ""
-    transaction.on_commit(partial(_tell, columns, named))
+    after_commit(partial(_tell, columns, named))
 
 
 def record_all(event: str, happened: Iterable[tuple[Client, dict[str, Any]]], *, now: datetime) -> None:
@@ -129,7 +128,7 @@ def record_all(event: str, happened: Iterable[tuple[Client, dict[str, Any]]], *,
         for columns, named in told:
             _tell(columns, named)
 
-    transaction.on_commit(tell)
+    after_commit(tell)
 
 
 def _columns(

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError
 
 from ovauth import credentials, statements
 from ovauth.credentials import Kind
 from ovauth.errors import InvalidGrant
 from ovauth.models import AccessToken, Client, Grant, RefreshToken
-from ovauth.sql import Insert
+from ovauth.sql import Insert, atomic
 
 _INSERT_ACCESS_TOKEN = Insert(AccessToken)
 _INSERT_REFRESH_TOKEN = Insert(RefreshToken)
@@ -36,7 +36,7 @@ def issuing() -> Iterator[None]:
     InvalidGrant then.
     """
     try:
-        with transaction.atomic():
+        with atomic():
             yield
     except IntegrityError as fault:
         raise InvalidGrant(reason=f"deleted meanwhile: {fault}") from None

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
@@ -38,9 +38,19 @@ from ovauth.roles import Role
 from ovauth.rules import client_metadata
 from ovauth.web import authorize, callers, discovery, faults
 from ovauth.web.public_origin import issuer_of
-from ovauth.wire import Parameters
+from ovauth.wire import ClientCredentials, Parameters
 
-api = NinjaAPI(title="ovauth", urls_namespace="oauth", docs_url=None, openapi_url=None)
+
+class Api(NinjaAPI):
+    """Its operations answer with responses of their own."""
+
+    _unused: Final = HttpResponse()
+
+    def create_temporal_response(self, request: HttpRequest) -> HttpResponse:
+        return self._unused  # Ninja makes one for each request, for operations that ask for it
+
+
+api = Api(title="ovauth", urls_namespace="oauth", docs_url=None, openapi_url=None)
 faults.replace_all(api)
 discovery.mount(api)
 authorize.mount(api)
@@ -48,6 +58,8 @@ authorize.mount(api)
 
 _PARAMETERS = "ovauth_parameters"
 """Where a request keeps its form, once that was read."""
+_CREDENTIALS = "ovauth_credentials"
+"""Where it keeps how its client says who it is."""
 
 
 def _code(parameters: Parameters) -> dict[str, Any]:
@@ -209,7 +221,7 @@ def may_wait_for_others(request: HttpRequest) -> bool:
     if request.method != "POST" or getattr(request, "scope", {}).get("ovauth.fault") is not None:
         return False
     try:
-        sent = wire.client_credentials(request.headers.get("authorization"), _form(request))
+        sent = _credentials(request)
     except Exception:
         return False  # the operation meets the same fault, and there it is answered
     return sent.client_assertion is not None or clients.is_described_elsewhere(sent.client_id)
@@ -224,9 +236,18 @@ def _form(request: HttpRequest) -> Parameters:
     return known
 
 
+def _credentials(request: HttpRequest) -> ClientCredentials:
+    """How the client says who it is, read once."""
+    known: ClientCredentials | None = getattr(request, _CREDENTIALS, None)
+    if known is None:
+        known = wire.client_credentials(request.headers.get("authorization"), _form(request))
+        setattr(request, _CREDENTIALS, known)
+    return known
+
+
 def _authenticated(request: HttpRequest) -> tuple[Parameters, Any]:
     parameters = _form(request)
-    sent = wire.client_credentials(request.headers.get("authorization"), parameters)
+    sent = _credentials(request)
     issuer = issuer_of(request)
     client = clients.authenticate(
         client_id=sent.client_id,
@@ -256,7 +277,7 @@ def _described(registration: Registration, issuer: str) -> dict[str, Any]:
 
 def _told(document: dict[str, Any], *, status: int = 200) -> HttpResponse:
     """JSON of plain values, which needs no encoder of Django's."""
-    return _no_store(HttpResponse(json.dumps(document), content_type="application/json", status=status))
+    return _no_store(HttpResponse(json.dumps(document).encode(), content_type="application/json", status=status))
 
 
 def _empty(status: int) -> HttpResponse:

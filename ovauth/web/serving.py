@@ -8,15 +8,18 @@ import asyncio
 import io
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 from django.core import signals
 from django.core.handlers.asgi import ASGIRequest
 from django.core.handlers.base import BaseHandler
+from django.http.request import HttpHeaders
 from django.http.response import FileResponse, HttpResponseBase, StreamingHttpResponse
 from django.urls import set_script_prefix
+from django.utils.functional import cached_property
 from starlette.types import Receive, Scope, Send
 
 from ovauth import threads
@@ -122,14 +125,39 @@ def last_net() -> Answer:
     return 500, [(b"content-type", b"text/plain")], b"Something went wrong on our side.\n"
 
 
+class Headers(HttpHeaders):
+    """The headers of a request. Who asks for one of them by name does not pay for the names of all."""
+
+    def __init__(self, environ: Mapping[str, Any]) -> None:
+        self._environ = environ
+
+    def get(self, header: str, default: Any = None) -> Any:
+        return self._environ.get(_variable(header), default)
+
+    @cached_property
+    def _store(self) -> dict[str, tuple[str, Any]]:  # type: ignore[override]
+        return HttpHeaders(self._environ)._store
+
+
+_variable: Final = lru_cache(256)(HttpHeaders.to_wsgi_name)
+
+
+class Asked(ASGIRequest):
+    """Django's request."""
+
+    @cached_property
+    def headers(self) -> Headers:
+        return Headers(self.META)
+
+
 def readable(scope: Scope, body: bytes) -> ASGIRequest:
     """Django's request; one that cannot be read carries that as its fault."""
     try:
-        return ASGIRequest(scope, io.BytesIO(body))
+        return Asked(scope, io.BytesIO(body))
     except ValueError:  # bytes that are no text, in the query or the content type
         fault = InvalidRequest("The address or a header cannot be read.")
         headers = [(name, value) for name, value in scope["headers"] if name != b"content-type"]
-        return ASGIRequest({**scope, "query_string": b"", "headers": headers, "ovauth.fault": fault}, io.BytesIO(b""))
+        return Asked({**scope, "query_string": b"", "headers": headers, "ovauth.fault": fault}, io.BytesIO(b""))
 
 
 def said(response: HttpResponseBase, method: str) -> Answer:

@@ -1,14 +1,17 @@
 """Group commit on SQLite: one commit for several requests, and still each of them for itself."""
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
-from django.db import OperationalError, connection, connections, transaction
+from django.db import IntegrityError, OperationalError, connection, connections, transaction
+from django.utils import timezone
 
+from ovauth import sql
 from ovauth.errors import InvalidGrant
 from ovauth.flows import authorization_code, commits, refresh_token
-from ovauth.models import AccessToken, AuditEvent, Client, RefreshToken
+from ovauth.models import AccessToken, Account, AuditEvent, Client, RefreshToken
 from tests.conftest import CALLBACK, ISSUER, VERIFIER, Person, approved, connected, works
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -142,3 +145,39 @@ def test_one_alone_pays_no_savepoint(client_app: Client, alice: Person, commits_
     commits_counted.clear()
     commits.together(refreshed(client_app), [token])
     assert not [text for text in commits_counted if "SAVEPOINT" in text]
+
+
+# ------------------------------------------------------------------ the savepoint of a nested transaction
+
+
+def test_what_a_savepoint_undoes_is_neither_stored_nor_told(db: None) -> None:
+    told: list[str] = []
+    with transaction.atomic():
+        with sql.atomic():
+            Account.objects.create(name="kept", created_at=timezone.now())
+            sql.after_commit(lambda: told.append("kept"))
+        with suppress(ValueError), sql.atomic():
+            Account.objects.create(name="undone", created_at=timezone.now())
+            sql.after_commit(lambda: told.append("undone"))
+            raise ValueError
+        assert told == []
+    assert told == ["kept"]
+    assert [account.name for account in Account.objects.all()] == ["kept"]
+
+
+def test_what_django_marked_as_broken_goes_back_to_the_savepoint_and_the_rest_lives(db: None) -> None:
+    with transaction.atomic():
+        Account.objects.create(name="kept", created_at=timezone.now())
+        with suppress(IntegrityError), sql.atomic(), suppress(IntegrityError):
+            Account.objects.create(name="kept", created_at=timezone.now())
+        assert not connection.needs_rollback
+        Account.objects.create(name="later", created_at=timezone.now())
+    assert Account.objects.count() == 2
+
+
+def test_a_savepoint_in_a_transaction_that_is_gone_ends_the_whole(db: None) -> None:
+    with transaction.atomic():
+        with suppress(ValueError), sql.atomic():
+            connection.connection.rollback()
+            raise ValueError
+        assert connection.needs_rollback
