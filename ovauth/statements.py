@@ -127,6 +127,73 @@ CLIENT: Final = Statement(f"SELECT {', '.join(CLIENT_COLUMNS)} FROM ovauth_clien
 
 CLIENT_USED: Final = Statement("UPDATE ovauth_client SET last_used_at = :now WHERE id = :id")
 
+# ------------------------------------------------------------------ what waits for a person
+
+PENDING_COLUMNS: Final = (
+    "id",
+    "public_id",
+    "kind",
+    "client_id",
+    "redirect_uri",
+    "state",
+    "scope",
+    "resource",
+    "code_challenge",
+    "browser_digest",
+    "code_digest",
+    "code_attempt",
+    "ip",
+    "user_agent",
+    "created_at",
+    "expires_at",
+    "decision",
+    "decided_at",
+    "one_time_password_id",
+    "grant_id",
+)
+CLIENT_OF_PENDING_COLUMNS: Final = ("id", "client_id", "name", "blocked_at", "approved_at")
+
+PENDING: Final = Statement(f"""
+SELECT {", ".join(f"p.{name}" for name in PENDING_COLUMNS)}, {", ".join(f"c.{name}" for name in CLIENT_OF_PENDING_COLUMNS)}
+  FROM ovauth_pendingauthorization p
+  JOIN ovauth_client c ON c.id = p.client_id
+ WHERE p.public_id = :public_id
+""")
+"""The request and what is asked of its client; the rest is fetched when it is touched."""
+
+PENDING_LOCKED: Final = Statement(PENDING.sqlite)
+PENDING_LOCKED.postgresql += " FOR UPDATE OF p"
+"""The same, and nobody else changes it before the transaction ends: in SQLite nobody does anyway."""
+
+DECIDED: Final = Statement("""
+UPDATE ovauth_pendingauthorization
+   SET decision = :decision, decided_at = :now, grant_id = :grant, expires_at = :until
+ WHERE id = :id AND decision = '' AND expires_at > :now
+""")
+"""For exactly one of those who decide: the first decision stands."""
+
+PENDING_LASTS: Final = Statement("UPDATE ovauth_pendingauthorization SET expires_at = :until WHERE id = :id")
+
+CODE_OF_PENDING: Final = Statement(
+    "SELECT consumed_at IS NOT NULL, sealed FROM ovauth_authorizationcode WHERE pending_id = :pending"
+)
+
+MEMBER_WITH_KEY: Final = Statement("""
+SELECT m.id, m.name, m.sign_in_name, m.role, m.is_active, m.password_epoch, m.account_id, a.name,
+       (SELECT 1 FROM ovauth_apikey k WHERE k.id = :api_key AND k.member_id = m.id AND k.revoked_at IS NULL)
+  FROM ovauth_member m
+  JOIN ovauth_account a ON a.id = m.account_id
+ WHERE m.id = :id AND m.is_active
+""")
+"""A member who is active, and whether that key of theirs stands."""
+
+BLOCKED: Final = Statement("""
+SELECT 1 FROM ovauth_blockedclient
+ WHERE client_id = :client AND (member_id = :member OR (member_id IS NULL AND account_id = :account))
+ LIMIT 1
+""")
+"""Whether people keep this client from that member."""
+
 # ------------------------------------------------------------------ limits
 
 TALLY: Final = Statement("SELECT count, expires_at FROM ovauth_tally WHERE key = :key AND expires_at > :now")

@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from ovauth import credentials
+from ovauth import credentials, statements
 from ovauth.errors import BLOCKED_CLIENT, Conflict, Forbidden, Gone, InvalidRequest, NotFound
 from ovauth.flows import audit, authorization, blocking, connections, limits, one_time_password
 from ovauth.flows.authority import Authority
@@ -22,8 +22,10 @@ from ovauth.provenance import Actor
 from ovauth.rules import display_text
 from ovauth.rules import scopes as may
 from ovauth.rules.networks import household
+from ovauth.sql import Insert
 
 Decision = PendingAuthorization.Decision
+_INSERT = Insert(Grant)
 Via = Literal["button", "code", "api"]
 """Where a person decided: on the code page, by typing its code in the console, or through the API. A device has one way."""
 
@@ -78,7 +80,7 @@ def approve(
         granted = [name for name in offered if name in chosen]
         if not granted:
             raise Forbidden("Your role does not allow any of what this app asks for.")
-        grant = Grant.objects.create(
+        grant = Grant(
             client=found.client,
             member=member,
             role=member.role,
@@ -92,6 +94,7 @@ def approve(
             asked_from_ip=found.ip,
             asked_by=found.user_agent,
         )
+        grant.id = _INSERT.of(grant)
         until = now + timedelta(seconds=settings.OVAUTH.auth_code_ttl)
         _decide(found, now, decision=Decision.APPROVED, grant=grant, expires_at=until)
         told = _way(found, via, now) | {"by": authority.kind, "member": member, "client": found.client, "grant": grant}
@@ -167,9 +170,8 @@ def authority_on_page(*, pending_id: str, browser: str | None) -> Authority | No
 def _find(authority: Authority, code: str | None, pending_id: str | None, ip: str, now: datetime) -> PendingAuthorization:
     if (code is None) == (pending_id is None):
         raise InvalidRequest("Send either code or pending_id.")
-    rows = PendingAuthorization.objects.select_related("client")
     if pending_id is not None:
-        found = rows.filter(public_id=pending_id).first()
+        found = authorization.known_by(pending_id)
         if found is None or found.expires_at <= now:
             raise NotFound("This request is unknown or has expired.")
     else:
@@ -217,9 +219,9 @@ def _decide(
     expires_at: datetime | None = None,
 ) -> None:
     """Approve against deny, twice against once: the first one wins, the others are told."""
-    changes = {"decision": decision, "decided_at": now, "grant": grant}
-    undecided = PendingAuthorization.objects.filter(pk=found.pk, decision=Decision.NONE, expires_at__gt=now)
-    if not undecided.update(**changes, **({"expires_at": expires_at} if expires_at else {})):
+    grant_pk = None if grant is None else grant.pk
+    until = expires_at or found.expires_at
+    if not statements.DECIDED.run(id=found.pk, decision=decision, grant=grant_pk, now=now, until=until):
         decided = PendingAuthorization.objects.filter(pk=found.pk).values_list("decision", flat=True).first()
         if decided is None:
             raise NotFound("This request is unknown or has expired.")  # deleted meanwhile, with its client

@@ -6,9 +6,12 @@ An OAuth token is no authority: it cannot prolong or multiply itself.
 
 from dataclasses import dataclass
 
+from ovauth import statements
 from ovauth.errors import Forbidden
-from ovauth.models import ApiKey, Member
+from ovauth.models import Account, Member, known
 from ovauth.provenance import Actor
+
+_COLUMNS = ("id", "name", "sign_in_name", "role", "is_active", "password_epoch", "account_id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +38,14 @@ class Authority:
 
     def prove(self) -> Member:
         """The member, if the credential still stands, seen inside the caller's transaction. Raises Forbidden."""
-        member = Member.objects.select_related("account").filter(pk=self.member_pk, is_active=True).first()
-        if member is None:
+        row = statements.MEMBER_WITH_KEY.row(id=self.member_pk, api_key=self.api_key_pk)
+        if row is None:
             raise Forbidden("This user is deactivated.")
+        *columns, account_name, key_stands = row
+        member = known(Member, **dict(zip(_COLUMNS, columns, strict=True)))
+        member._state.fields_cache["account"] = known(Account, id=member.account_id, name=account_name)
         if self.api_key_pk is not None:
-            if not ApiKey.objects.filter(pk=self.api_key_pk, member=member, revoked_at=None).exists():
+            if not key_stands:
                 raise Forbidden("This API key is no longer valid.")
         elif self.password_epoch != member.password_epoch:
             raise Forbidden("The password has changed. Sign in again.")

@@ -13,7 +13,7 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from ovauth import credentials
+from ovauth import credentials, statements
 from ovauth.credentials import Kind
 from ovauth.errors import (
     BLOCKED_CLIENT,
@@ -30,12 +30,14 @@ from ovauth.errors import (
     UntrustedRedirect,
 )
 from ovauth.flows import audit, clients, limits
-from ovauth.models import AuthorizationCode, Client, PendingAuthorization
+from ovauth.models import AuthorizationCode, Client, PendingAuthorization, known
 from ovauth.provenance import Actor
 from ovauth.rules import client_documents, display_text, pkce, redirect_uris, resource_indicators, scopes
 from ovauth.rules.networks import household
+from ovauth.sql import Insert, moment
 
 Decision = PendingAuthorization.Decision
+_INSERT, _INSERT_CODE = Insert(PendingAuthorization), Insert(AuthorizationCode)
 MAX_STATE = 4096
 CODE_ATTEMPTS = 8
 
@@ -223,7 +225,7 @@ def _insert_with_a_free_code(pending: PendingAuthorization) -> PendingAuthorizat
         pending.code_digest = _code_digest(settings.SECRET_KEY, code)
         try:
             with transaction.atomic():
-                pending.save(force_insert=True)
+                pending.id = _INSERT.of(pending)
         except IntegrityError:
             continue  # the code of another request: the next attempt has another code
         return pending
@@ -252,6 +254,11 @@ def display_code(pending: PendingAuthorization) -> str:
 def look(*, pending_id: str, browser: str | None) -> Waiting:
     """The request, for its code page. Raises NotFound, Gone once expired, Forbidden for any other browser."""
     return see(of_browser(pending_id, browser, timezone.now()), with_code=True)
+
+
+def waits(*, pending_id: str, browser: str | None) -> bool:
+    """Whether nobody has decided it yet. Raises as `look` does."""
+    return of_browser(pending_id, browser, timezone.now()).decision == Decision.NONE
 
 
 def see(pending: PendingAuthorization, *, with_code: bool = False) -> Waiting:
@@ -303,11 +310,23 @@ def error_redirect(redirect_uri: str, refusal: Refusal, state: str | None, issue
     return redirect_uris.with_parameters(redirect_uri, parameters | ({"state": state} if state else {}) | {"iss": issuer})
 
 
+def known_by(public_id: str, *, lock: bool = False) -> PendingAuthorization | None:
+    """The request of that public id, with its client; None when there is none."""
+    row = (statements.PENDING_LOCKED if lock else statements.PENDING).row(public_id=public_id)
+    if row is None:
+        return None
+    columns = dict(zip(statements.PENDING_COLUMNS, row, strict=False))
+    of_client = dict(zip(statements.CLIENT_OF_PENDING_COLUMNS, row[len(columns) :], strict=True))
+    for found, names in ((columns, ("created_at", "expires_at", "decided_at")), (of_client, ("blocked_at", "approved_at"))):
+        for name in names:
+            found[name] = None if found[name] is None else moment(found[name])
+    pending = known(PendingAuthorization, **columns)
+    pending._state.fields_cache["client"] = known(Client, **of_client)
+    return pending
+
+
 def of_browser(pending_id: str, browser: str | None, now: datetime, *, lock: bool = False) -> PendingAuthorization:
-    rows = PendingAuthorization.objects.select_related("client")
-    if lock:
-        rows = rows.select_for_update(of=("self",))
-    pending = rows.filter(public_id=pending_id).first()
+    pending = known_by(pending_id, lock=lock)
     if pending is None:
         raise NotFound("This request is not known here.")
     if browser is None or pending.browser_digest is None or not credentials.same(browser, bytes(pending.browser_digest)):
@@ -319,22 +338,23 @@ def of_browser(pending_id: str, browser: str | None, now: datetime, *, lock: boo
 
 def _code_of(pending: PendingAuthorization, browser: str, now: datetime) -> str:
     """The authorization code of an approved request: minted at the first call, opened with the browser's secret later."""
-    code = AuthorizationCode.objects.filter(pending=pending).first()
+    code = statements.CODE_OF_PENDING.row(pending=pending.pk)
     if code is not None:
-        plain = None if code.consumed_at else credentials.unseal(code.sealed, under=browser)
+        is_consumed, sealed = code
+        plain = None if is_consumed else credentials.unseal(sealed, under=browser)
         if plain is None:
             raise Gone("This request is completed.")
         return plain
     plain = credentials.mint(Kind.AUTHORIZATION_CODE)
     expires_at = now + timedelta(seconds=settings.OVAUTH.auth_code_ttl)
-    AuthorizationCode.objects.create(
+    _INSERT_CODE(
         digest=credentials.digest(plain),
         grant_id=pending.grant_id or 0,  # an approved request has one
-        pending=pending,
+        pending_id=pending.pk,
         redirect_uri=pending.redirect_uri,
         code_challenge=pending.code_challenge,
         sealed=credentials.seal(plain, under=browser),
         expires_at=expires_at,
     )
-    PendingAuthorization.objects.filter(pk=pending.pk).update(expires_at=expires_at)
+    statements.PENDING_LASTS.run(id=pending.pk, until=expires_at)
     return plain

@@ -13,6 +13,7 @@ from django.db import transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
+from ovauth import statements
 from ovauth.errors import NotFound
 from ovauth.flows import audit, revocation
 from ovauth.flows.authority import Authority
@@ -85,7 +86,9 @@ def unblock(*, block_pk: int) -> bool:
 
 def blocks(member: Member, client: Client) -> bool:
     """Whether nothing may be approved for this client by this member, be it an operator who blocked it or people."""
-    return client.blocked_at is not None or BlockedClient.objects.filter(_binds(member.pk), client=client).exists()
+    if client.blocked_at is not None:
+        return True
+    return statements.BLOCKED.row(client=client.pk, member=member.pk, account=member.account_id) is not None
 
 
 def standing(*, member_pk: int, client_id: str) -> Block | None:

@@ -145,7 +145,7 @@ def status(request: HttpRequest) -> HttpResponse:
     pending_id, browser = _asked(request), browser_of(request)
     try:
         # Nearly every question comes before the decision: it is answered by reading, and waits for no writer.
-        if authorization.look(pending_id=pending_id, browser=browser).status == "pending":
+        if authorization.waits(pending_id=pending_id, browser=browser):
             return JsonResponse({"status": "pending"})
         collected = authorization.collect(pending_id=pending_id, browser=browser, issuer=issuer_of(request))
     except Gone:

@@ -27,7 +27,7 @@ COUNTS = {
     "authorize": 4,
     "code page": 1,
     "status, waiting": 1,
-    "approve": 8,
+    "approve": 7,
     "status, approved": 5,
     "code → token": 8,
     "refresh": 6,
