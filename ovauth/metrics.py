@@ -7,24 +7,36 @@ share, so that whichever is asked tells the sum (prometheus_client's multiproces
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any, Final, Literal
 
 QUICK: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0)
 ANSWERS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 PATIENCE: Final = (2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0)
+GRANT_TYPES: Final = (
+    "authorization_code",
+    "refresh_token",
+    "client_credentials",
+    "urn:ietf:params:oauth:grant-type:device_code",
+)
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """`kind` counter and histogram are counted here; a gauge is read when somebody asks."""
+    """`kind` counter and histogram are counted here; a gauge is read when somebody asks.
+
+    `values` are those of the labels, where they are few and known: told as 0 from the beginning, since Prometheus sees no
+    rise in what it has not seen before.
+    """
 
     name: str
     kind: Literal["counter", "histogram", "gauge"]
     labels: tuple[str, ...]
     sentence: str
     buckets: tuple[float, ...] = ()
+    values: tuple[tuple[str, ...], ...] = ()
 
 
 METRICS: Final = (
@@ -37,10 +49,11 @@ METRICS: Final = (
         "counter",
         ("outcome", "via"),
         "Requests of apps by what became of them: approved, denied, expired; via code, button, device or api.",
+        values=(("approved", "denied", "expired"), ("code", "button", "device", "api")),
     ),
     Metric("ovauth_authorization_wait_seconds", "histogram", (), "How long people took to decide.", PATIENCE),
     Metric("ovauth_code_failures_total", "counter", (), "Codes that were entered and belong to no request."),
-    Metric("ovauth_tokens_issued_total", "counter", ("grant",), "Access tokens, by grant type."),
+    Metric("ovauth_tokens_issued_total", "counter", ("grant",), "Access tokens, by grant type.", values=(GRANT_TYPES,)),
     Metric("ovauth_token_errors_total", "counter", ("error",), "Refusals of the token endpoint, by their error code."),
     Metric("ovauth_token_checks_total", "counter", ("result",), "Credentials that were looked at before the MCP server."),
     Metric("ovauth_token_check_duration_seconds", "histogram", (), "How long that took.", QUICK),
@@ -50,9 +63,16 @@ METRICS: Final = (
         "counter",
         ("method", "outcome"),
         "Apps that became known (dynamic, document, manual), and registrations that were refused.",
+        values=(("dynamic", "document", "manual"), ("registered",)),
     ),
     Metric("ovauth_rate_limited_total", "counter", ("surface",), "Requests that came too often, by the limit they met."),
-    Metric("ovauth_logins_total", "counter", ("outcome",), "Sign-ins to the console: succeeded, failed, locked."),
+    Metric(
+        "ovauth_logins_total",
+        "counter",
+        ("outcome",),
+        "Sign-ins to the console: succeeded, failed, locked.",
+        values=(("succeeded", "failed", "locked"),),
+    ),
     Metric("ovauth_upstream_requests_total", "counter", ("status",), "Answers of the MCP server behind the gate."),
     Metric("ovauth_upstream_duration_seconds", "histogram", (), "How long the MCP server took.", ANSWERS),
     Metric("ovauth_garbage_deleted_total", "counter", ("kind",), "Rows that housekeeping deleted."),
@@ -98,6 +118,8 @@ def begin(*, shared: Path | None = None, build: Mapping[str, str]) -> None:
             _made[metric.name] = Histogram(
                 metric.name, metric.sentence, metric.labels, registry=registry, buckets=metric.buckets
             )
+        for labels in product(*metric.values) if metric.values else ():
+            _of(metric.name, *labels)
     _REGISTRY, _shared = registry, shared
     _build.update(build)
 
