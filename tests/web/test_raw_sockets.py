@@ -10,6 +10,7 @@ import uvicorn
 
 from ovauth.web.public_origin import PublicOrigin
 from ovauth.web.serving import DjangoOnThreads
+from project.turns import Protocol
 
 FORM = b"Content-Type: application/x-www-form-urlencoded\r\n"
 TIMEOUT = 0.3
@@ -18,7 +19,9 @@ TIMEOUT = 0.3
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
     server = uvicorn.Server(
-        uvicorn.Config(PublicOrigin(DjangoOnThreads()), log_level="critical", proxy_headers=False, lifespan="off")
+        uvicorn.Config(
+            PublicOrigin(DjangoOnThreads()), http=Protocol, log_level="critical", proxy_headers=False, lifespan="off"
+        )
     )
     listener = socket.create_server(("127.0.0.1", 0))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)

@@ -39,6 +39,7 @@ from ovauth.provenance import Actor
 from ovauth.resource import loading
 
 APPLICATION: Final = "project.asgi:application"
+PROTOCOL: Final = "project.turns:Protocol"
 GRACE: Final = 10
 """Seconds in which requests that were received may finish after SIGTERM; the door may be open for the first of them."""
 LAST_GRACE: Final = 5
@@ -182,6 +183,7 @@ class Command(OvauthCommand):
         serving = uvicorn.Config(
             APPLICATION,
             workers=workers,
+            http=PROTOCOL if sys.platform != "win32" else "auto",  # where there is neither uvloop nor httptools
             lifespan="on",
             log_config=None,
             access_log=False,  # it writes the query: codes and states
