@@ -8,6 +8,7 @@ import base64
 import hashlib
 import hmac
 import secrets
+from collections.abc import Iterator
 from enum import StrEnum
 from typing import Final
 
@@ -61,6 +62,13 @@ def derived_client_secret(key: str, client_id: str) -> str:
 def secret_key() -> str:
     """A new key for Django's signatures and for the hash of short codes: 384 random bits."""
     return secrets.token_urlsafe(48)
+
+
+def references() -> Iterator[str]:
+    """Ids of requests, 128 random bits each. The system is asked for many at a time: for each alone, it is a call to it."""
+    while True:
+        block = secrets.token_hex(16 * 256)
+        yield from (block[at : at + 32] for at in range(0, len(block), 32))
 
 
 def digest(plain: str) -> bytes:

@@ -4,6 +4,8 @@ The log is for machines, one JSON object a line, unless standard error is a term
 told to a terminal. No secret reaches either. The net here is the last one, not the first: nothing else writes a secret.
 """
 
+import asyncio
+import atexit
 import json
 import logging
 import re
@@ -12,6 +14,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from json.encoder import encode_basestring_ascii as quoted
 from typing import Any, Final, Literal
 
@@ -129,7 +132,8 @@ def _rest(told: dict[str, Any]) -> dict[str, Any]:
 
 _trail: Final = logging.getLogger("ovauth.audit")
 _audits = False
-_requests: Callable[[Provenance, str, str, int, float], str] | None = None
+_Line = Callable[[Provenance, str, str, int, float, float], str]
+_requests: _Line | None = None
 _render: Callable[[dict[str, Any]], str] = json.dumps
 
 
@@ -154,25 +158,24 @@ def serve(setting: Literal["auto", "console", "json"] = "auto") -> None:
 def answered(source: Provenance, method: str, route: str, status: int, seconds: float) -> None:
     """The line of a request: the template of its path, never the path, never the query."""
     if _requests is not None and (status >= 400 or route not in PROBES):
-        _write(_requests(source, method, route, status, seconds))
+        _say_soon(partial(_requests, source, method, route, status, seconds, time.time()), now=status >= 500)
 
 
-def _json_request(source: Provenance, method: str, route: str, status: int, seconds: float) -> str:
+def _json_request(source: Provenance, method: str, route: str, status: int, seconds: float, at: float) -> str:
     """By hand: `json.dumps` of the same costs four times as much, and this is said for every request."""
     account, _, user = source.actor.partition("/")
     return (
-        f'{{"ts": "{_now()}", "level": "{"error" if status >= 500 else "info"}", "event": "http", '
+        f'{{"ts": "{_moment(at)}", "level": "{"error" if status >= 500 else "info"}", "event": "http", '
         f'"method": {quoted(method)}, "route": {quoted(route)}, "status": {status}, "ms": {seconds * 1000:.1f}, '
         f'"request_id": "{source.request_id}", "account_id": {quoted(account)}, "user_id": {quoted(user)}, '
         f'"client_id": {quoted(source.client_id)}, "ip": "{source.ip}"}}\n'
     )
 
 
-def _console_request(source: Provenance, method: str, route: str, status: int, seconds: float) -> str:
-    who = " ".join(part for part in (source.actor, source.client_id, source.ip) if part)
-    return (
-        f"{_now()} {status} {speakable(method):7} {route}  {seconds * 1000:.1f} ms  {speakable(who)}  {source.request_id}\n"
-    )
+def _console_request(source: Provenance, method: str, route: str, status: int, seconds: float, at: float) -> str:
+    who = speakable(" ".join(part for part in (source.actor, source.client_id, source.ip) if part))
+    what = f"{status} {speakable(method):7} {route}  {seconds * 1000:.1f} ms"
+    return f"{_moment(at)} {what}  {who}  {source.request_id}\n"
 
 
 def _console(told: dict[str, Any]) -> str:
@@ -182,6 +185,30 @@ def _console(told: dict[str, Any]) -> str:
 
 def _say(told: dict[str, Any]) -> None:
     _write(redacted(_render(told)) + "\n")
+
+
+_waiting: list[Callable[[], str]] = []
+"""The lines of this turn of the event loop. Each is a call to the system; together they are one."""
+
+
+def _say_soon(line: Callable[[], str], *, now: bool) -> None:
+    """At the end of this turn of the event loop, with its other lines; at once, with them, where there is none or `now`."""
+    _waiting.append(line)
+    if len(_waiting) == 1 and not now:
+        try:
+            asyncio.get_running_loop().call_soon(_say_waiting)
+        except RuntimeError:
+            now = True
+    if now:
+        _say_waiting()
+
+
+@atexit.register
+def _say_waiting() -> None:
+    if _waiting:
+        lines = "".join([line() for line in _waiting])
+        _waiting.clear()
+        _write(lines)
 
 
 def _write(line: str) -> None:
@@ -194,12 +221,15 @@ _second: tuple[int, str] = (0, "")
 
 
 def _now() -> str:
+    return _moment(time.time())
+
+
+def _moment(at: float) -> str:
     global _second
-    moment = time.time()
-    whole = int(moment)
+    whole = int(at)
     if _second[0] != whole:
         _second = (whole, datetime.fromtimestamp(whole, UTC).strftime("%Y-%m-%dT%H:%M:%S"))
-    return f"{_second[1]}.{int((moment - whole) * 1000):03d}Z"
+    return f"{_second[1]}.{int((at - whole) * 1000):03d}Z"
 
 
 # ------------------------------------------------------------------ the story

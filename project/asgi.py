@@ -17,7 +17,7 @@ from django.db import connection
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ovauth import leaving, threads
+from ovauth import credentials, leaving, threads
 from ovauth.resource import loading, stream_check
 from ovauth.resource.gate import Gate
 from ovauth.web import protocol
@@ -68,22 +68,19 @@ class Root:
             await self.gate(scope, alive(receive), send)
         elif scope["type"] == "http":
             path = _inside(scope)
-            app: ASGIApp = self.open_to_browsers if _is_asked_by_a_page(scope) and _is_open(path) else self.route
-            await (self.health if path in (LIVE, READY) else app)(scope, receive, send)
+            # By the fetch standard, no other request has an Origin; CORS has nothing to say about one without.
+            by_page = scope["ovauth.by_page"] and _is_open(path)
+            await (self.open_to_browsers if by_page else self._behind(path))(scope, receive, send)
 
     async def route(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path = _inside(scope)
-        app: ASGIApp
+        await self._behind(_inside(scope))(scope, receive, send)
+
+    def _behind(self, path: str) -> ASGIApp:
         if path == "/mcp" or path.startswith("/mcp/"):
-            app = stream_check.stream_check if path == stream_check.PATH else self.gate
-        else:
-            app = self.protocol if protocol.answers(path) else self.metrics if path == METRICS else self.pages
-        await app(scope, receive, send)
-
-
-def _is_asked_by_a_page(scope: Scope) -> bool:
-    """Of the fetch standard: no other request has an Origin, and CORS has nothing to say about it."""
-    return any(name == b"origin" for name, _ in scope["headers"])
+            return stream_check.stream_check if path == stream_check.PATH else self.gate
+        if path in (LIVE, READY):
+            return self.health
+        return self.protocol if protocol.answers(path) else self.metrics if path == METRICS else self.pages
 
 
 def _is_open(path: str) -> bool:
@@ -114,4 +111,4 @@ if connection.vendor == "postgresql":
         getattr(threads, name).number = number
     threads.rest = pool.give_back
     pool.begin(sum(CONNECTIONS.values()) + BESIDE)
-application = leaving.Door(PublicOrigin(Watched(Root())))
+application = leaving.Door(PublicOrigin(Watched(Root(), credentials.references())))

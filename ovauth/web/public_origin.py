@@ -1,7 +1,8 @@
 """The four-level public origin, decided once for every request, in front of everything else.
 
 Rewrites scheme, host and client of the ASGI scope, so that Django's links, cookies and CSRF check, the MCP server and our
-own issuer all see the same. `scope["ovauth.issuer"]` is the issuer, `scope["ovauth.fault"]` a refusal for whoever answers.
+own issuer all see the same. `scope["ovauth.issuer"]` is the issuer, `scope["ovauth.fault"]` a refusal for whoever answers,
+`scope["ovauth.by_page"]` says whether the request has an Origin.
 """
 
 import re
@@ -19,11 +20,15 @@ KEPT = 1000
 """Decisions that are remembered: one for each address and host that asks."""
 
 
+_Asked = tuple[str | None, str, *tuple[bytes | None, ...]]
+"""The peer, the scheme, and what was said in `_ASKED`."""
+
+
 class PublicOrigin:
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
         self._decided_by: Any = None
-        self._decisions: dict[tuple[str | None, ...], tuple[origin.Origin, str]] = {}
+        self._decisions: dict[_Asked, tuple[origin.Origin, str]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -31,20 +36,20 @@ class PublicOrigin:
         await self.app(scope, receive, send)
 
     def _decided(self, scope: Scope) -> Scope:
-        said: dict[bytes, list[bytes]] = {}
+        said: dict[bytes, bytes] = {}
         headers = []
-        for name, value in scope["headers"]:
+        for header in scope["headers"]:
+            name, value = header
             if name in _DECISIVE:
-                said.setdefault(name, []).append(value)
-            if name not in _OURS:
-                headers.append((name, value))
+                # All values of a header as one list, the way that proxies append to it; for Host, twice is a fault.
+                said[name] = said[name] + b"," + value if name in said else value
+                if name in _OURS:
+                    continue
+            headers.append(header)
+        client = scope.get("client")
+        asked = (client[0] if client else None, scope["scheme"], *map(said.get, _ASKED))
         try:
-            decided, url = self._decide(
-                settings.OVAUTH,
-                scope["client"][0] if scope.get("client") else None,
-                scope["scheme"],
-                *[_joined(said.get(name)) for name in _ASKED],
-            )
+            decided, url = self._decide(settings.OVAUTH, asked)
         except Refusal as refusal:
             decided, url = origin.Origin("http", "invalid.invalid", "", ""), "http://invalid.invalid"
             scope = {**scope, "ovauth.fault": refusal}
@@ -54,27 +59,20 @@ class PublicOrigin:
             "client": (decided.client, 0),
             "headers": [(b"host", decided.host.encode("latin-1")), *headers],
             "ovauth.issuer": url,
+            "ovauth.by_page": b"origin" in said,
             "ovauth.forwarded": not _FORWARDING.isdisjoint(said),
-            "ovauth.request_id": _request_id(said.get(REQUEST_ID)) if decided.behind_proxy else "",
+            "ovauth.request_id": _request_id(said[REQUEST_ID]) if REQUEST_ID in said and decided.behind_proxy else "",
             **_paths(scope, decided.base_path),
         }
 
-    def _decide(
-        self,
-        config: Any,
-        peer: str | None,
-        scheme: str,
-        host: str | None,
-        forwarded_for: str | None,
-        forwarded_proto: str | None,
-        forwarded_host: str | None,
-    ) -> tuple[origin.Origin, str]:
+    def _decide(self, config: Any, asked: _Asked) -> tuple[origin.Origin, str]:
         """The decision and its issuer. It depends on nothing but what is handed in here, so the last ones are kept."""
         if config is not self._decided_by or len(self._decisions) >= KEPT:
             self._decisions, self._decided_by = {}, config
-        asked = (peer, scheme, host, forwarded_for, forwarded_proto, forwarded_host)
         known = self._decisions.get(asked)
         if known is None:
+            peer, scheme, *said = asked
+            host, forwarded_for, forwarded_proto, forwarded_host = map(_text, said)
             decided = origin.decide(
                 public_base_url=config.public_base_url,
                 issuer=config.issuer,
@@ -95,18 +93,17 @@ _FORWARDING = frozenset({b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded
 _ASKED = (b"host", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host")
 _OURS = frozenset({*_ASKED, b"forwarded"})
 REQUEST_ID = b"x-request-id"
-_DECISIVE = _OURS | _FORWARDING | {REQUEST_ID}
+_DECISIVE = _OURS | _FORWARDING | {REQUEST_ID, b"origin"}
 
 
-def _request_id(sent: list[bytes] | None) -> str:
+def _request_id(sent: bytes) -> str:
     """The id that a proxy of ours gave the request; nothing for what cannot be one."""
-    said = _joined(sent) or ""
+    said = sent.decode("latin-1")
     return said if _REQUEST_ID.fullmatch(said) else ""
 
 
-def _joined(values: list[bytes] | None) -> str | None:
-    """All values of a header as one list, the way that proxies append to it; for Host, twice is a fault."""
-    return b",".join(values).decode("latin-1") if values else None
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode("latin-1")
 
 
 def _paths(scope: Scope, base_path: str) -> dict[str, Any]:

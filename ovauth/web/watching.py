@@ -7,6 +7,7 @@ it was and who was recognised.
 import re
 import time
 import uuid
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, Final
 
@@ -35,10 +36,11 @@ _PARAMETER: Final = re.compile(r"<(?:\w+:)?(\w+)>|\(\?P<(\w+)>[^)]*\)")
 
 
 class Watched:
-    """An ASGI application around another one."""
+    """An ASGI application around another one. `ids` are for the requests that a proxy of ours gave none: nobody can guess
+    one, since whoever knows it may ask why that request was refused."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
+    def __init__(self, app: ASGIApp, ids: Iterator[str]) -> None:
+        self.app, self.ids = app, ids
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -46,7 +48,7 @@ class Watched:
             return
         started = time.perf_counter()
         client = scope.get("client")
-        request_id = scope.get("ovauth.request_id") or uuid.uuid4().hex
+        request_id = scope.get("ovauth.request_id") or next(self.ids)
         source = Provenance(client[0] if client else "", request_id)
         scope["ovauth.provenance"] = source
         said: tuple[bytes, bytes] = (b"x-request-id", request_id.encode("ascii"))
