@@ -12,10 +12,9 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, NamedTuple
 
 from django.conf import settings
 from django.db import DatabaseError, connection
@@ -37,10 +36,11 @@ LOOK_AWAY: Final = 1.0
 machine that was merely busy it does not cost much."""
 _API_KEY, _GRANT, _FIRST, _STALE = 7, 8, 10, 11
 """Places in the rows of both statements."""
+_SECOND: Final = timedelta(seconds=1)
+_LABELS: Final = {role.value: role.label for role in Role}
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(NamedTuple):
     """Who calls. `client_id` and `client_name` are None for an API key.
 
     `scopes` are those of the token; an API key holds every scope that its owner's role may have. `first_call` is true for
@@ -78,7 +78,7 @@ def identify(secret: str, *, resource: str, ip: str = "") -> Identity:
     whatever does not work, without saying why.
     """
     now = timezone.now()
-    statement, parameters = _question(secret, resource, now)
+    statement, parameters = _question(secret, resource, now, now - STAMP_EVERY)
     row = statement.row(**parameters)
     if row is None:
         raise InvalidToken
@@ -98,15 +98,16 @@ class Glance:
         self._connection: sqlite3.Connection | None = None
         self._looks_again_at = 0.0
         self._was_slow = False
+        self._rounded, self._stale = datetime.min.replace(tzinfo=UTC), ""
 
     def identify(self, secret: str, *, resource: str) -> Identity | None:
         """Who it is; None when a thread has to look. Raises InvalidToken."""
         started = time.monotonic()
         if started < self._looks_again_at:
             return None
-        statement, parameters = _question(secret, resource, timezone.now())
+        statement, parameters = _question(secret, resource, *self._moments(timezone.now()))
         try:
-            row = self._opened().execute(statement.sqlite, statement.for_sqlite(parameters)).fetchone()
+            row = (self._connection or self._opened()).execute(statement.sqlite, parameters).fetchone()
         except sqlite3.Error:
             self.close()
             self._looks_again_at = started + LOOK_AWAY
@@ -120,6 +121,14 @@ class Glance:
         if row is None:
             raise InvalidToken
         return None if _is_stale(row) else _identity(row)
+
+    def _moments(self, now: datetime) -> tuple[str, str]:
+        """Now, and when “last used” is stale, as SQLite has them. The latter is rounded to a second, so one text serves for
+        that long."""
+        if now - self._rounded >= _SECOND or now < self._rounded:
+            self._rounded = now.replace(microsecond=0)
+            self._stale = _as_text(self._rounded - STAMP_EVERY)
+        return _as_text(now), self._stale
 
     def close(self) -> None:
         if self._connection is not None:
@@ -141,13 +150,20 @@ def glance() -> Glance | None:
     return Glance() if on_disk else None
 
 
-def _question(secret: str, resource: str, now: datetime) -> tuple[Statement, dict[str, Any]]:
+def _as_text(now: datetime) -> str:
+    """As Django stores a moment of `timezone.now()` in SQLite."""
+    return str(now)[: -len("+00:00")]
+
+
+def _question(
+    secret: str, resource: str, now: datetime | str, stale: datetime | str
+) -> tuple[Statement, dict[str, datetime | str | bytes]]:
     """What to ask about the secret. Raises InvalidToken while there is nothing to ask."""
-    asked = {"digest": credentials.digest(secret), "stale": now - STAMP_EVERY}
+    digest = credentials.digest(secret)
     if not secret.startswith(Kind.ACCESS_TOKEN):
-        return statements.API_KEY_HOLDER, asked
+        return statements.API_KEY_HOLDER, {"digest": digest, "stale": stale}
     if settings.OVAUTH.enabled:
-        return statements.ACCESS_TOKEN_HOLDER, asked | {"now": now, "resource": resource}
+        return statements.ACCESS_TOKEN_HOLDER, {"digest": digest, "stale": stale, "now": now, "resource": resource}
     raise InvalidToken(reason="OAuth is switched off")
 
 
@@ -157,20 +173,12 @@ def _is_stale(row: Row) -> bool:
 
 
 def _identity(row: Row, *, is_first: bool = False) -> Identity:
-    account, user, role, scope, client_id, client_name, member, key, grant, redirect_uris, *_ = row
+    account, user, role, scope, client_id, client_name, member, key, grant, redirect_uris, _, _ = row
+    scopes = tuple(scope.split()) if scope is not None else _of_role(role)
+    first_call, first_use = is_first and grant is not None, is_first and key is not None
     return Identity(
-        account_id=account,
-        user_id=user,
-        role=Role(role).label,
-        scopes=tuple(scope.split()) if scope is not None else _of_role(role),
-        client_id=client_id,
-        client_name=client_name,
-        member_pk=member,
-        api_key_pk=key,
-        grant_pk=grant,
-        client_redirect_uris=redirect_uris,
-        first_call=is_first and grant is not None,
-        first_use_of_key=is_first and key is not None,
+        *(account, user, _LABELS[role], scopes, client_id, client_name),
+        *(member, key, grant, redirect_uris, first_call, first_use),
     )
 
 

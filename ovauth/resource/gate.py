@@ -10,7 +10,8 @@ import contextlib
 import json
 import logging
 import time
-from functools import partial
+from collections.abc import Iterable
+from functools import cached_property, partial
 from typing import Any, Final
 
 import anyio
@@ -22,6 +23,7 @@ from mcp.server.auth.provider import AccessToken
 from starlette.types import Message, Receive, Scope, Send
 
 from ovauth import bearer, logs, metrics, threads, wire
+from ovauth.conf import Scope as ConfiguredScope
 from ovauth.errors import (
     Forbidden,
     InsufficientScope,
@@ -35,7 +37,7 @@ from ovauth.errors import (
 from ovauth.flows import api_keys
 from ovauth.provenance import Actor, Provenance, serving
 from ovauth.request_body import ClientGone, read_body
-from ovauth.resource import identity, loading
+from ovauth.resource import loading
 from ovauth.resource.identity import Call, calling
 from ovauth.resource.loading import Loaded
 from ovauth.rules import origin, redirect_uris, web_address
@@ -69,51 +71,46 @@ class Gate:
         started = time.perf_counter()
         source: Provenance = scope.get("ovauth.provenance") or Provenance()
         source.route = loading.PATH
+        asked = _Asked(scope)
         try:
-            secret, found = await self._looked_at(scope, source, started)
+            found = await self._admit(scope, asked)
+        except Refusal as refusal:
+            metrics.checked(refusal.code, time.perf_counter() - started)
+            await _refuse(send, refusal, scope)
+            return
+        metrics.checked("ok", time.perf_counter() - started)
+        source.kind = Actor.CLIENT if found.from_oauth else Actor.API_KEY
+        source.actor, source.client_id = f"{found.account_id}/{found.user_id}", found.client_id or ""
+        try:
             body = await read_body(scope, receive, MAX_BODY)
         except ClientGone:
             return
         except Refusal as refusal:
             await _refuse(send, refusal, scope)
             return
-        told = Call(identity.of(found))
-        answer = _Answer(scope, send, told, found, body)
+        call = Call(found)
+        answer = _Answer(scope, send, call, found, body)
         entered = time.perf_counter()
-        user = _as_the_package_says_it(found, scope)
-        token = auth_context_var.set(user)
+        user = _Caller(found, scope["ovauth.issuer"], asked.resource)
+        before = auth_context_var.set(user)
         try:
-            with calling(told):
-                inner = {**_inside(scope), "user": user}
+            with calling(call):
+                inner = _inside(scope, asked.headers, user)
                 if scope["method"] != "GET":
                     await self._serve(inner, _replay(body, receive), answer)
                 else:
                     async with anyio.create_task_group() as group:
-                        group.start_soon(self._until_it_ends, secret, scope, group.cancel_scope)
+                        group.start_soon(self._until_it_ends, asked, scope, group.cancel_scope)
                         await self._serve(inner, _replay(body, receive), answer)
                         group.cancel_scope.cancel()
         finally:
-            auth_context_var.reset(token)
+            auth_context_var.reset(before)
         await answer.close()
         metrics.served(answer.status, time.perf_counter() - entered)
         if found.first_call:
             _tell(found, body, started)
         if found.first_use_of_key:
             await _first_use(found, source)
-
-    async def _looked_at(self, scope: Scope, source: Provenance, started: float) -> tuple[str, bearer.Identity]:
-        """As `_admit`, counted, and noted for the request's line in the log."""
-        result = "ok"
-        try:
-            secret, found = await self._admit(scope)
-        except Refusal as refusal:
-            result = refusal.code
-            raise
-        finally:
-            metrics.checked(result, time.perf_counter() - started)
-        source.kind = Actor.CLIENT if found.from_oauth else Actor.API_KEY
-        source.actor, source.client_id = f"{found.account_id}/{found.user_id}", found.client_id or ""
-        return secret, found
 
     async def _serve(self, inner: Scope, receive: Receive, answer: "_Answer") -> None:
         try:
@@ -125,41 +122,42 @@ class Gate:
             if not answer.call.missed:
                 log.exception("the MCP server raised %s", type(fault).__name__)
 
-    async def _admit(self, scope: Scope) -> tuple[str, bearer.Identity]:
-        """The credential of whoever calls, and who that is, if they may. Raises a Refusal."""
+    async def _admit(self, scope: Scope, asked: "_Asked") -> bearer.Identity:
+        """Who calls, if they may. Raises a Refusal."""
         if fault := scope.get("ovauth.fault"):
             raise fault
-        secret = wire.bearer(_values(scope, b"authorization"), _values(scope, b"x-api-key"))
+        secret = wire.bearer(asked.authorizations, asked.api_keys)
         if secret is None:
             raise Unauthenticated("Send an access token or an API key.")
-        found = await self._identify(secret, scope)
-        if not _may_come_from(_values(scope, b"origin"), scope["ovauth.issuer"], found):
+        asked.secret = secret
+        found = self._at_a_glance(asked) or await self._on_a_thread(asked, scope)
+        if asked.origins and not _may_come_from(asked.origins, scope["ovauth.issuer"], found):
             raise Forbidden("Web pages of this origin may not call this server.")
-        if found.from_oauth and not set(found.scopes) & set(settings.OVAUTH.scope_names):
-            raise InsufficientScope(settings.OVAUTH.default_scopes)
+        if found.from_oauth and not _holds_any(asked.config.scopes, found):
+            raise InsufficientScope(asked.config.default_scopes)
         if self.server.stateless and scope["method"] != "POST":
             raise NotAllowed  # there is nothing to stream and no session to end
-        return secret, found
+        return found
 
-    async def _identify(self, secret: str, scope: Scope) -> bearer.Identity:
-        """At a glance, or else on a thread."""
-        resource = _resource(scope)
-        if self.glance is not None and (found := self.glance.identify(secret, resource=resource)) is not None:
-            return found
+    def _at_a_glance(self, asked: "_Asked") -> bearer.Identity | None:
+        return self.glance.identify(asked.secret, resource=asked.resource) if self.glance is not None else None
+
+    async def _on_a_thread(self, asked: "_Asked", scope: Scope) -> bearer.Identity:
         ip = scope["client"][0] if scope.get("client") else ""
         try:
-            return await threads.protocol.run(partial(bearer.identify, secret, resource=resource, ip=ip))
+            return await threads.protocol.run(partial(bearer.identify, asked.secret, resource=asked.resource, ip=ip))
         except DatabaseFault as fault:
             # Locked, full or gone: nobody's token is invalid because of that.
             log.error("the database did not answer: %s", fault)
             raise Unavailable(reason=f"database: {fault}") from fault
 
-    async def _until_it_ends(self, secret: str, scope: Scope, stream: anyio.CancelScope) -> None:
+    async def _until_it_ends(self, asked: "_Asked", scope: Scope, stream: anyio.CancelScope) -> None:
         """An open stream does not outlive its credential, however that ends: the client comes again with another one."""
         while True:
             await anyio.sleep(STREAM_CHECK)
             try:
-                await self._identify(secret, scope)
+                if self._at_a_glance(asked) is None:
+                    await self._on_a_thread(asked, scope)
             except InvalidToken:
                 stream.cancel()
                 return
@@ -200,14 +198,38 @@ class Gate:
 # ------------------------------------------------------------------ who may enter
 
 
+class _Asked:
+    """What the gate reads of a request, its headers in one walk; `headers` are those that the MCP server may see."""
+
+    __slots__ = ("api_keys", "authorizations", "config", "headers", "origins", "resource", "secret")
+
+    def __init__(self, scope: Scope) -> None:
+        self.config = settings.OVAUTH
+        self.resource: str = self.config.resources(scope["ovauth.issuer"])[0]
+        self.secret = ""
+        self.authorizations: list[str] = []
+        self.api_keys: list[str] = []
+        self.origins: list[str] = []
+        self.headers: list[tuple[bytes, bytes]] = []
+        for name, value in scope["headers"]:
+            if name in CREDENTIALS:
+                if name == b"authorization":
+                    self.authorizations.append(value.decode("latin-1"))
+                elif name == b"x-api-key":
+                    self.api_keys.append(value.decode("latin-1"))
+                continue
+            if name == b"origin":
+                self.origins.append(value.decode("latin-1"))
+            # httptools leaves the blanks behind a value, which are not part of it (RFC 9110 §5.5).
+            self.headers.append((name, value.strip(b" \t")))
+
+
 def _may_come_from(sent: list[str], issuer: str, found: bearer.Identity) -> bool:
     """Whether a web page of that Origin may call: ours, one on this computer, or that of the client that holds the token.
 
     Programs send none. A foreign page that got hold of a key, or of a token that was issued to somebody else, is refused.
     """
-    if not sent:
-        return True
-    if len(sent) > 1:
+    if len(sent) != 1:
         return False
     asking = sent[0].lower()
     # Only an origin that was configured is surely ours: one read off the Host header is whatever a rebound name says.
@@ -220,51 +242,49 @@ def _may_come_from(sent: list[str], issuer: str, found: bearer.Identity) -> bool
     return asking in {redirect_uris.origin(uri) for uri in found.redirect_uris}
 
 
-def _values(scope: Scope, name: bytes) -> list[str]:
-    return [value.decode("latin-1") for header, value in scope["headers"] if header == name]
-
-
-def _resource(scope: Scope) -> str:
-    return str(settings.OVAUTH.resources(scope["ovauth.issuer"])[0])
+def _holds_any(known: Iterable[ConfiguredScope], found: bearer.Identity) -> bool:
+    return any(scope.name in found.scopes for scope in known)
 
 
 # ------------------------------------------------------------------ what the server sees
 
 
-def _inside(scope: Scope) -> Scope:
+def _inside(scope: Scope, headers: list[tuple[bytes, bytes]], user: AuthenticatedUser) -> Scope:
     """The request as it reaches the MCP server: at /mcp, below nothing, without credentials."""
-    path = scope["path"].removeprefix(scope.get("root_path", ""))
+    path: str = scope["path"].removeprefix(scope.get("root_path", ""))
     path = path.rstrip("/") if path.rstrip("/") == loading.PATH else path
-    return {
-        **scope,
-        "root_path": "",
-        "path": path,
-        "raw_path": path.encode("utf-8", "surrogateescape"),
-        # httptools leaves the blanks behind a value, which are not part of it (RFC 9110 §5.5).
-        "headers": [(name, value.strip(b" \t")) for name, value in scope["headers"] if name not in CREDENTIALS],
-    }
+    raw_path = path.encode("utf-8", "surrogateescape")
+    return {**scope, "root_path": "", "path": path, "raw_path": raw_path, "headers": headers, "user": user}
 
 
-def _as_the_package_says_it(found: bearer.Identity, scope: Scope) -> AuthenticatedUser:
+class _Caller(AuthenticatedUser):
     """The mcp package's own notion of the caller, for server code written to it (`get_access_token()`).
 
-    Without the token itself: passing it on is what the MCP specification forbids.
+    Without the token itself: passing it on is what the MCP specification forbids. What pydantic has to check is made
+    when somebody asks for it.
     """
-    return AuthenticatedUser(
-        AccessToken(
+
+    def __init__(self, found: bearer.Identity, issuer: str, resource: str) -> None:
+        self._found, self._issuer, self._resource = found, issuer, resource
+        self.username = found.client_id or ""
+        self.scopes = list(found.scopes)
+
+    @cached_property
+    def access_token(self) -> AccessToken:  # type: ignore[override]
+        found = self._found
+        return AccessToken(
             token="",
-            client_id=found.client_id or "",
-            scopes=list(found.scopes),
-            resource=_resource(scope),
+            client_id=self.username,
+            scopes=self.scopes,
+            resource=self._resource,
             subject=f"{found.account_id}/{found.user_id}",
             claims={
-                "iss": scope["ovauth.issuer"],
+                "iss": self._issuer,
                 "account_id": found.account_id,
                 "user_id": found.user_id,
                 "role": found.role,
             },
         )
-    )
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:
@@ -372,7 +392,7 @@ def _challenge(refusal: Refusal, scope: Scope) -> str:
 
 def _metadata_url(scope: Scope) -> str:
     """RFC 9728 §3.1: the well-known name goes between the host and the path of the resource."""
-    address = web_address.read(_resource(scope))
+    address = web_address.read(settings.OVAUTH.resources(scope["ovauth.issuer"])[0])
     return f"{address.origin}{WELL_KNOWN}{address.rest}"
 
 

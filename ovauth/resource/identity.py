@@ -7,9 +7,8 @@ mcp package carries it from the request into its own tasks. A leaf: server code 
 import functools
 import inspect
 import logging
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Iterable
+from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from weakref import WeakSet
@@ -53,8 +52,13 @@ def of(found: "bearer.Identity") -> Identity:
 class Call:
     """One request to the MCP server: who sent it, and which scopes its tools missed (told to the gate by `requires`)."""
 
-    identity: Identity
+    caller: "Identity | bearer.Identity"
     missed: set[str] = field(default_factory=set)
+
+    @property
+    def identity(self) -> Identity:
+        """Made when somebody asks: most requests run no tool that does."""
+        return self.caller if isinstance(self.caller, Identity) else of(self.caller)
 
 
 class MissingScope(Exception):
@@ -130,14 +134,19 @@ def miss(scopes: Iterable[str]) -> None:
     _current("nobody is calling").missed.update(scopes)
 
 
-@contextmanager
-def calling(call: Call) -> Iterator[None]:
+class calling:  # noqa: N801 read as a verb: `with calling(call):`
     """Inside, this is the call that is being answered."""
-    token = _call.set(call)
-    try:
-        yield
-    finally:
-        _call.reset(token)
+
+    __slots__ = ("_before", "_call")
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+
+    def __enter__(self) -> None:
+        self._before: Token[Call] = _call.set(self._call)
+
+    def __exit__(self, *fault: object) -> None:
+        _call.reset(self._before)
 
 
 def _insist(scopes: tuple[str, ...]) -> None:

@@ -14,7 +14,7 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from ovauth import sql
+from ovauth import bearer, sql
 from tests.databases import ENGINES, NotHere, database_url
 from tests.serving import environment
 
@@ -92,3 +92,4 @@ def test_moments_are_written_as_django_writes_them() -> None:
         stored = sql.Statement("SELECT :now").for_sqlite({"now": moment})["now"]
         assert stored == connection.ops.adapt_datetimefield_value(moment)
         assert sql.moment(stored) == moment
+        assert bearer._as_text(moment) == stored
