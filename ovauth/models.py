@@ -19,6 +19,7 @@ from typing import Any, ClassVar, TypeVar
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.db import DEFAULT_DB_ALIAS, models
 from django.db.backends.ddl_references import Statement as Written
+from django.db.backends.ddl_references import Table
 from django.db.models import Q
 from django.db.models.base import ModelState
 from django.utils.translation import gettext_lazy as _
@@ -63,7 +64,9 @@ class CaselessPrefix(models.Index):
     """Lets `istartswith` find by the index on both databases, each of which wants it said in its own way."""
 
     def create_sql(self, model: type[models.Model], schema_editor: Any, using: str = "", **kwargs: Any) -> Written:
-        name, table, column = map(schema_editor.quote_name, (self.name, model._meta.db_table, self.fields[0]))
+        name, column = map(schema_editor.quote_name, (self.name, self.fields[0]))
+        # As an object and not by name: where Django makes a table of SQLite anew, it has another name for a while.
+        table = Table(model._meta.db_table, schema_editor.quote_name)
         by = f"{column} COLLATE NOCASE"
         if schema_editor.connection.vendor == "postgresql":
             by = f"UPPER({column}::text) text_pattern_ops"
@@ -75,6 +78,17 @@ class Digest(models.BinaryField):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**{"max_length": 32, "unique": True, "editable": False} | options)
+
+
+class RowNumber(models.BigAutoField):
+    """A primary key whose number is given again when the row that had the highest is gone.
+
+    For rows that are many, and that nobody names for longer than they live. Other keys are never given twice, for which
+    SQLite keeps the highest of each table in a table of its own: read and written again at every insertion.
+    """
+
+    def db_type_suffix(self, connection: Any) -> str | None:
+        return None if connection.vendor == "sqlite" else super().db_type_suffix(connection)
 
 
 # ------------------------------------------------------------------ who
@@ -228,6 +242,7 @@ class Client(models.Model):
         on_delete=models.CASCADE,
         null=True,
         blank=True,
+        db_index=False,
         help_text="As whom the client acts by itself (client_credentials): account and role are this member's.",
     )
     access_token_ttl = models.PositiveIntegerField(null=True, blank=True, help_text="Seconds; empty for the default.")
@@ -254,6 +269,7 @@ class Client(models.Model):
             CaselessPrefix(fields=["name"], name="client_search"),
             # "As many others are like this one": counted by the index alone.
             models.Index(fields=["likeness"], name="client_likeness", condition=~Q(likeness="")),
+            models.Index(fields=["acts_as"], name="client_acts_as", condition=Q(acts_as__isnull=False)),
         ]
 
     def __str__(self) -> str:
@@ -439,6 +455,7 @@ class AuthorizationCode(models.Model):
 
 
 class AccessToken(models.Model):
+    id = RowNumber("ID", primary_key=True)
     digest = Digest()
     grant = models.ForeignKey(Grant, on_delete=models.CASCADE, related_name="access_tokens")
     scope = models.TextField()
@@ -459,18 +476,21 @@ class RefreshToken(models.Model):
     """`sealed_successor` is the token that replaced this one, closed under this one in clear: a client that lost the
     answer gets the same successor again, and a reader of the database gets nothing."""
 
+    id = RowNumber("ID", primary_key=True)
     digest = Digest()
     grant = models.ForeignKey(Grant, on_delete=models.CASCADE, related_name="refresh_tokens")
     created_at = models.DateTimeField()
     expires_at = models.DateTimeField(db_index=True)
     consumed_at = models.DateTimeField(null=True)
-    successor = models.OneToOneField("self", on_delete=models.SET_NULL, null=True, related_name="predecessor")
+    successor = models.ForeignKey("self", on_delete=models.SET_NULL, null=True, related_name="+", db_index=False)
     sealed_successor = models.BinaryField(null=True, editable=False)
 
     objects = Secrets.as_manager()
 
     class Meta:
         verbose_name, verbose_name_plural = _("refresh token"), _("refresh tokens")
+        # Of the used ones alone: a new token has no successor, and is in no index for saying so.
+        indexes = [models.Index(fields=["successor"], name="refresh_successor", condition=Q(successor__isnull=False))]
 
     def __str__(self) -> str:
         return f"{bytes(self.digest).hex()[:8]}…"
@@ -482,6 +502,7 @@ class RefreshToken(models.Model):
 class Tally(models.Model):
     """How often something failed within a window; shared by every process and machine."""
 
+    id = RowNumber("ID", primary_key=True)
     key = models.CharField(max_length=150, unique=True)
     count = models.PositiveIntegerField()
     expires_at = models.DateTimeField(db_index=True)
@@ -499,6 +520,7 @@ class AuditEvent(models.Model):
     What came later has its default in the database too: an older program that still serves beside a newer one can write.
     """
 
+    id = RowNumber("ID", primary_key=True)
     at = models.DateTimeField(db_index=True)
     event = models.CharField(max_length=40)
     actor_kind = models.CharField(max_length=12, blank=True, db_default="", help_text="Through what the actor acted.")
