@@ -118,7 +118,6 @@ CLIENT_COLUMNS: Final = (
     "secret_digest",
     "acts_as_id",
     "access_token_ttl",
-    "last_used_at",
     "blocked_at",
 )
 """What is asked of a client where it authenticates and where it sends somebody; the rest is fetched when it is touched."""
@@ -151,7 +150,7 @@ PENDING_COLUMNS: Final = (
     "one_time_password_id",
     "grant_id",
 )
-CLIENT_OF_PENDING_COLUMNS: Final = ("id", "client_id", "name", "blocked_at", "approved_at")
+CLIENT_OF_PENDING_COLUMNS: Final = ("id", "client_id", "name", "last_used_at", "blocked_at", "approved_at")
 
 PENDING: Final = Statement(f"""
 SELECT {", ".join(f"p.{name}" for name in PENDING_COLUMNS)}, {", ".join(f"c.{name}" for name in CLIENT_OF_PENDING_COLUMNS)}

@@ -17,7 +17,7 @@ from ovauth.errors import BLOCKED_CLIENT, Conflict, Forbidden, Gone, InvalidRequ
 from ovauth.flows import audit, authorization, blocking, connections, limits, one_time_password
 from ovauth.flows.authority import Authority
 from ovauth.flows.authorization import Waiting
-from ovauth.models import Grant, Member, PendingAuthorization
+from ovauth.models import Client, Grant, Member, PendingAuthorization
 from ovauth.provenance import Actor
 from ovauth.rules import display_text
 from ovauth.rules import scopes as may
@@ -95,6 +95,7 @@ def approve(
             asked_by=found.user_agent,
         )
         grant.id = _INSERT.of(grant)
+        _note_use(found.client, now)
         until = now + timedelta(seconds=settings.OVAUTH.auth_code_ttl)
         _decide(found, now, decision=Decision.APPROVED, grant=grant, expires_at=until)
         told = _way(found, via, now) | {"by": authority.kind, "member": member, "client": found.client, "grant": grant}
@@ -102,6 +103,13 @@ def approve(
         if withheld := [name for name in offered if name not in granted]:
             connections.end_what_holds(withheld, asked=found, approved=grant, now=now)
     return _decided("approved", found)
+
+
+def _note_use(client: Client, now: datetime) -> None:
+    """An app that somebody let in is in use. Here and not with its first tokens, which follow within minutes: a person who
+    has just decided does not notice one more write, and the token endpoint does without."""
+    if client.last_used_at is None or client.last_used_at < now - timedelta(seconds=statements.STAMP_EVERY):
+        statements.CLIENT_USED.run(id=client.pk, now=now)
 
 
 def deny(

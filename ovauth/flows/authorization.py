@@ -317,7 +317,8 @@ def known_by(public_id: str, *, lock: bool = False) -> PendingAuthorization | No
         return None
     columns = dict(zip(statements.PENDING_COLUMNS, row, strict=False))
     of_client = dict(zip(statements.CLIENT_OF_PENDING_COLUMNS, row[len(columns) :], strict=True))
-    for found, names in ((columns, ("created_at", "expires_at", "decided_at")), (of_client, ("blocked_at", "approved_at"))):
+    moments = {"created_at", "expires_at", "decided_at"}, {"last_used_at", "blocked_at", "approved_at"}
+    for found, names in zip((columns, of_client), moments, strict=True):
         for name in names:
             found[name] = None if found[name] is None else moment(found[name])
     pending = known(PendingAuthorization, **columns)

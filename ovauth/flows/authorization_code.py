@@ -9,7 +9,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from ovauth.errors import InvalidGrant, InvalidTarget
-from ovauth.flows import audit, issuance, presented, revocation
+from ovauth.flows import issuance, presented, revocation
 from ovauth.flows.issuance import TokenPair
 from ovauth.flows.presented import Code
 from ovauth.models import AuthorizationCode, Client
@@ -74,17 +74,14 @@ def redeem(
             ):
                 raise InvalidTarget("The resource differs from the one that was approved.")
             if AuthorizationCode.objects.consume(found.pk, now):
-                audit.record(
-                    "token.issued",
-                    now=now,
-                    by=Actor.CLIENT,
-                    member=found.grant.member,
-                    client=client,
-                    grant=found.grant,
-                    credential=found.digest,
+                return issuance.first(
+                    found.grant,
+                    client,
+                    now,
                     grant_type="authorization_code",
+                    credential=found.digest,
+                    ttl=found.access_token_ttl,
                 )
-                return issuance.first(found.grant, client, now, ttl=found.access_token_ttl)
             refusal = "the code was used before"
             revocation.end_grant(found.grant, now, because="code replayed", by=Actor.CLIENT)
     raise InvalidGrant(reason=refusal)  # out here: raised inside the block it would undo the revocation

@@ -7,10 +7,9 @@ from django.conf import settings
 from django.utils import timezone
 
 from ovauth.errors import InvalidScope, UnauthorizedClient
-from ovauth.flows import audit, issuance
+from ovauth.flows import issuance
 from ovauth.flows.issuance import TokenPair
 from ovauth.models import Client, Grant, Member
-from ovauth.provenance import Actor
 from ovauth.rules import resource_indicators, scopes
 
 
@@ -34,17 +33,7 @@ def issue(*, client: Client, scope: str | None = None, resource: Sequence[str] =
             raise InvalidScope("The client's scopes are beyond its role.")
         granted = scopes.joined(scopes.narrow(held, scope))
         grant = _grant(client, member, scopes.joined(held), target, now)
-        access_token, ttl = issuance.access(grant, now, scope=granted, ttl=client.access_token_ttl)
-        audit.record(
-            "token.issued",
-            now=now,
-            by=Actor.CLIENT,
-            member=member,
-            client=client,
-            grant=grant,
-            grant_type="client_credentials",
-        )
-    return TokenPair(access_token, ttl, granted, None)
+        return issuance.to_itself(grant, client, now, scope=granted)
 
 
 def _grant(client: Client, member: Member, scope: str, resource: str, now: datetime) -> Grant:

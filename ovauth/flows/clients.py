@@ -325,8 +325,8 @@ def _known(row: Row) -> Client:
     for name in ("redirect_uris", "grant_types"):
         columns[name] = list(_listed(columns[name]))
     columns["metadata"] = json.loads(columns["metadata"]) if columns["metadata"] != "{}" else {}
-    for name in ("last_used_at", "blocked_at"):
-        columns[name] = None if columns[name] is None else moment(columns[name])
+    if columns["blocked_at"] is not None:
+        columns["blocked_at"] = moment(columns["blocked_at"])
     return known(Client, **columns)
 
 

@@ -23,10 +23,9 @@ from ovauth.errors import (
     SlowDown,
     UnauthorizedClient,
 )
-from ovauth.flows import audit, authorization, issuance
+from ovauth.flows import authorization, issuance
 from ovauth.flows.issuance import TokenPair
 from ovauth.models import Client, Grant, PendingAuthorization
-from ovauth.provenance import Actor
 
 GRANT_TYPE = "urn:ietf:params:oauth:grant-type:device_code"
 INTERVAL = 5
@@ -88,17 +87,14 @@ def poll(*, client: Client, device_code: str, issuer: str) -> TokenPair:
         if refusal is None:
             # One device code, one connection: the first poll after the approval gets it.
             if Grant.objects.filter(pk=found.grant_id, connected_at=None).update(connected_at=now):
-                audit.record(
-                    "token.issued",
-                    now=now,
-                    by=Actor.CLIENT,
-                    member=found.grant.member,
-                    client=client,
-                    grant=found.grant,
-                    credential=found.device_digest,
+                return issuance.first(
+                    found.grant,
+                    client,
+                    now,
                     grant_type="device_code",
+                    credential=found.device_digest,
+                    ttl=client.access_token_ttl,
                 )
-                return issuance.first(found.grant, client, now, ttl=client.access_token_ttl)
             refusal = InvalidGrant(reason="the device code was used before")
     raise refusal  # out here: raised inside the block it would undo the counting of polls
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.conf import settings
 from django.db import IntegrityError
@@ -11,7 +12,9 @@ from django.db import IntegrityError
 from ovauth import credentials, statements
 from ovauth.credentials import Kind
 from ovauth.errors import InvalidGrant
+from ovauth.flows import audit
 from ovauth.models import AccessToken, Client, Grant, RefreshToken
+from ovauth.provenance import Actor
 from ovauth.sql import Insert, atomic
 
 _INSERT_ACCESS_TOKEN = Insert(AccessToken)
@@ -68,11 +71,24 @@ def refresh(grant: Grant, now: datetime) -> tuple[int, str]:
     return pk, plain
 
 
-def first(grant: Grant, client: Client, now: datetime, *, ttl: int | None) -> TokenPair:
-    """The first tokens under a grant of that client."""
+def first(
+    grant: Grant, client: Client, now: datetime, *, grant_type: str, credential: bytes | memoryview, ttl: int | None
+) -> TokenPair:
+    """The first tokens under a grant of that client, and the event that tells of them. `grant_type` is its short name, and
+    `credential` the digest of what was spent."""
+    _tell(grant, client, now, grant_type=grant_type, credential=credential)
     plain, ttl = access(grant, now, scope=grant.scope, ttl=ttl)
     refresh_token = refresh(grant, now)[1] if "refresh_token" in client.grant_types else None
     statements.CONNECTED.run(id=grant.pk, now=now)
-    if client.last_used_at is None or client.last_used_at < now - timedelta(seconds=statements.STAMP_EVERY):
-        statements.CLIENT_USED.run(id=client.pk, now=now)
     return TokenPair(plain, ttl, grant.scope, refresh_token)
+
+
+def to_itself(grant: Grant, client: Client, now: datetime, *, scope: str) -> TokenPair:
+    """A token for a client that acts by itself, under the one grant that it has; it needs no refresh token."""
+    _tell(grant, client, now, grant_type="client_credentials")
+    plain, ttl = access(grant, now, scope=scope, ttl=client.access_token_ttl)
+    return TokenPair(plain, ttl, scope, None)
+
+
+def _tell(grant: Grant, client: Client, now: datetime, **more: Any) -> None:
+    audit.record("token.issued", now=now, by=Actor.CLIENT, member=grant.member, client=client, grant=grant, **more)

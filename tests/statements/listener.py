@@ -2,7 +2,7 @@
 
 With DATABASE_URL, or SQLite in the data folder. The whole serving process is asked over ASGI, and what it asks the database
 is written down, with its parameters in it; then the database is asked how it would find each of that. On standard output:
-`{"engine": …, "heard": {step: [statement, …]}, "plans": {statement: [line, …]}}`.
+`{"engine": …, "heard": {step: [statement, …]}, "pages": {step: count}, "plans": {statement: [line, …]}}`.
 """
 
 import json
@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -40,6 +41,7 @@ WANTED = {
     "state": "st",
 }
 DEVICE = "urn:ietf:params:oauth:grant-type:device_code"
+LOG_HEADER, PAGE_HEADER, PAGE = 32, 24, 4096
 PLANNED = re.compile(r"\s*(SELECT|UPDATE|DELETE|INSERT)\b", re.IGNORECASE)
 
 
@@ -48,6 +50,7 @@ class Listener:
 
     def __init__(self) -> None:
         self.heard: dict[str, list[str]] = {}
+        self.pages: dict[str, int] = {}
         self.step = ""
 
     def note(self, statement: str) -> None:
@@ -72,6 +75,18 @@ class Listener:
             return
         connection.execute_wrappers.append(self._by_django)
 
+    def begin_a_log(self) -> None:
+        """All that was written goes from SQLite's log into its database, and the log begins anew."""
+        if connection.vendor == "sqlite":
+            connection.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def pages_in_the_log(self) -> int:
+        """How many pages were committed since: https://www.sqlite.org/fileformat2.html#the_write_ahead_log."""
+        if connection.vendor != "sqlite":
+            return 0
+        written = Path(f"{connection.settings_dict['NAME']}-wal").stat().st_size
+        return max(written - LOG_HEADER, 0) // (PAGE_HEADER + PAGE)
+
     def _by_django(self, execute: Callable[..., Any], text: str, parameters: Any, many: bool, context: Any) -> Any:
         self.note(connection.connection.cursor().mogrify(text, parameters))
         return execute(text, parameters, many, context)
@@ -86,8 +101,10 @@ class Life:
         self.made = clients.make(name="Made", redirect_uris=[CALLBACK], token_endpoint_auth_method="client_secret_post")
 
     def once(self, step: str, method: str, path: str, *, status: int = 200, **sent: Any) -> Answer:
+        self.listener.begin_a_log()
         with self.listener.hears(step):
             answer: Answer = getattr(self.site, method)(path, **sent)
+        self.listener.pages[step] = self.listener.pages_in_the_log()
         assert answer.status == status, (step, answer)
         return answer
 
@@ -193,7 +210,12 @@ def main() -> None:
         for _ in range(2):  # the first one warms what is kept
             life.live()
     collect(listener)
-    told = {"engine": connection.vendor, "heard": listener.heard, "plans": plans(listener)}
+    told = {
+        "engine": connection.vendor,
+        "heard": listener.heard,
+        "pages": listener.pages,
+        "plans": plans(listener),
+    }
     sys.stdout.write(json.dumps(told) + "\n")
 
 
