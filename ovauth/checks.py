@@ -174,7 +174,7 @@ def _first_password() -> Iterator[CheckMessage]:
         yield Warning(
             _("%(member)s still has the password that the first start printed, and that output may be kept somewhere.")
             % {"member": member},
-            hint=_("Sign in at /console/ and change it (or in the admin, under Members)"),
+            hint=_("Sign in at /console/ and change it (or in the admin, under Users)"),
             id="ovauth.W006",
         )
     if accounts.printed_key_works():
