@@ -112,31 +112,42 @@ class Insert:
 
     def __init__(self, model: type[models.Model]) -> None:
         fields = [field for field in model._meta.concrete_fields if not field.primary_key]
-        self._defaults = [(field.attname, field.get_default) for field in fields]
+        self._defaults = [(field.attname, _constant(field)) for field in fields]
         self._in_json = [place for place, field in enumerate(fields) if isinstance(field, models.JSONField)]
         self._moments = [place for place, field in enumerate(fields) if isinstance(field, models.DateTimeField)]
         columns = ", ".join(f'"{field.column}"' for field in fields)
-        self._text = f'INSERT INTO "{model._meta.db_table}" ({columns}) VALUES ({{}}) RETURNING id'
-        self._sqlite = self._text.format(", ".join("?" for _ in fields))
-        self._postgresql = self._text.format(", ".join("%s" for _ in fields))
+        text = f'INSERT INTO "{model._meta.db_table}" ({columns}) VALUES ({{}})'
+        # SQLite knows the last id anyway: RETURNING takes a fifth of the whole insertion there.
+        self._sqlite = text.format(", ".join("?" for _ in fields))
+        self._sqlite_by_django = text.format(", ".join("%s" for _ in fields))
+        self._postgresql = f"{self._sqlite_by_django} RETURNING id"
 
     def __call__(self, **values: Any) -> int:
         """The primary key of the new row. Raises django.db.DatabaseError, IntegrityError among them."""
-        row = [values[name] if name in values else default() for name, default in self._defaults]
+        row = [values.get(name, default) for name, default in self._defaults]
         for place in self._in_json:
-            row[place] = json.dumps(row[place])
+            row[place] = _in_json(row[place])
         connection = _connection()
-        text = self._postgresql
-        if connection.vendor == "sqlite":
-            text = self._sqlite
-            for place in self._moments:
-                if row[place] is not None:
-                    row[place] = _as_text(row[place])
-        return int(execute(connection, text, self._postgresql, row).fetchone()[0])
+        if connection.vendor != "sqlite":
+            return int(execute(connection, self._postgresql, self._postgresql, row).fetchone()[0])
+        for place in self._moments:
+            if row[place] is not None:
+                row[place] = _as_text(row[place])
+        return int(execute(connection, self._sqlite, self._sqlite_by_django, row).lastrowid)
 
     def of(self, row: models.Model) -> int:
         """The same, of an instance that is not stored yet."""
         return self(**row.__dict__)
+
+
+_in_json: Final = json.JSONEncoder().encode
+
+
+def _constant(field: Any) -> Any:
+    """The default of a field, which is the same for every row. Raises TypeError for one that is not."""
+    if field.has_default() and callable(field.default) and field.default not in (list, dict):
+        raise TypeError(f"{field} has another default for each row")
+    return field.get_default()
 
 
 def execute(connection: BaseDatabaseWrapper, text: str, by_django: str, parameters: Any) -> Any:
