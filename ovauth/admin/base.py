@@ -61,6 +61,10 @@ class Page(admin.ModelAdmin):
 class Look(Page):
     """Nothing is added or changed here; actions end things."""
 
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        """Without what the schema notes about its columns, which is for developers and in English."""
+        return super().get_form(request, obj, change, help_texts={field.name: "" for field in self.opts.fields}, **kwargs)
+
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 

@@ -46,7 +46,7 @@ WORDS = {
     "outcome": _("outcome"),
     "reason": _("reason"),
     "request_id": _("reference number"),
-    "credential": _("credential"),
+    "credential": _("credential (how its digest begins)"),
 }
 """What a page calls the fields of an event."""
 

@@ -132,15 +132,18 @@ def test_pages_carry_the_strict_policy_and_are_not_kept(admin: Browser) -> None:
     assert " style=" not in page
 
 
-def test_the_colours_of_the_admin_are_those_of_the_pages() -> None:
+def test_colours_are_said_in_one_file_that_every_page_has(admin: Browser) -> None:
     static = Path(__file__).parents[2] / "static" / "ovauth"
 
-    def colours(sheet: str) -> dict[str, str]:
-        first_block = (static / sheet).read_text().partition("}")[0]
-        return dict(re.findall(r"(--[a-z-]+): (light-dark\([^;]*\));", first_block))
+    def colours(sheet: str) -> set[str]:
+        """Those that are said there, and not made of others."""
+        return set(re.findall(r"(--[a-z-]+): *(?:light-dark\(|#)", (static / sheet).read_text()))
 
-    assert colours("admin.css").items() <= colours("ovauth.css").items()
-    assert "--accent" in colours("admin.css")
+    assert "--accent" in colours("colours.css")
+    assert colours("admin.css") == colours("ovauth.css") == set()
+    for path in ("/admin/", "/console/"):
+        sheets = re.findall(r'<link rel="stylesheet" href="[^"]*/(\w+)\.css"', admin.get(path).content.decode())
+        assert sheets.index("colours") < max(sheets.index(own) for own in ("admin", "ovauth") if own in sheets), path
 
 
 @pytest.mark.parametrize(
@@ -337,6 +340,7 @@ def test_the_page_of_an_event_is_in_the_language_of_the_rest(admin: Browser, bob
     labels = [unescape(label).strip() for label in re.findall(r"<label>(.*?)</label>", page.content.decode(), re.DOTALL)]
     assert len(labels) >= 15
     assert not [label for label in labels if re.match("[A-Za-z]", label)], labels
+    assert 'class="help' not in page.content.decode(), "a note for developers"
 
 
 def test_a_blocked_client_is_refused_until_it_is_unblocked(admin: Browser, client_app: Client, bob: Person) -> None:
