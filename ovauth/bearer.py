@@ -36,7 +36,7 @@ LOOK_AWAY: Final = 1.0
 machine that was merely busy it does not cost much."""
 _API_KEY, _GRANT, _FIRST, _STALE = 7, 8, 10, 11
 """Places in the rows of both statements."""
-_SECOND: Final = timedelta(seconds=1)
+_ACCESS_TOKEN: Final = Kind.ACCESS_TOKEN.value
 _LABELS: Final = {role.value: role.label for role in Role}
 
 
@@ -98,14 +98,14 @@ class Glance:
         self._connection: sqlite3.Connection | None = None
         self._looks_again_at = 0.0
         self._was_slow = False
-        self._rounded, self._stale = datetime.min.replace(tzinfo=UTC), ""
+        self._second, self._beginning, self._stale = -1, "", ""
 
     def identify(self, secret: str, *, resource: str) -> Identity | None:
         """Who it is; None when a thread has to look. Raises InvalidToken."""
         started = time.monotonic()
         if started < self._looks_again_at:
             return None
-        statement, parameters = _question(secret, resource, *self._moments(timezone.now()))
+        statement, parameters = _question(secret, resource, *self._moments(time.time_ns()))
         try:
             row = (self._connection or self._opened()).execute(statement.sqlite, parameters).fetchone()
         except sqlite3.Error:
@@ -122,13 +122,14 @@ class Glance:
             raise InvalidToken
         return None if _is_stale(row) else _identity(row)
 
-    def _moments(self, now: datetime) -> tuple[str, str]:
-        """Now, and when “last used” is stale, as SQLite has them. The latter is rounded to a second, so one text serves for
-        that long."""
-        if now - self._rounded >= _SECOND or now < self._rounded:
-            self._rounded = now.replace(microsecond=0)
-            self._stale = _as_text(self._rounded - STAMP_EVERY)
-        return _as_text(now), self._stale
+    def _moments(self, at: int) -> tuple[str, str]:
+        """Now (in nanoseconds), and when “last used” is stale, as text that SQLite compares with what Django stored. What
+        changes once a second is made once a second, and the latter is rounded to it."""
+        second, rest = divmod(at, 1_000_000_000)
+        if second != self._second:
+            now = datetime.fromtimestamp(second, UTC).replace(tzinfo=None)
+            self._second, self._beginning, self._stale = second, str(now), str(now - STAMP_EVERY)
+        return f"{self._beginning}.{rest // 1000:06d}", self._stale
 
     def close(self) -> None:
         if self._connection is not None:
@@ -150,17 +151,12 @@ def glance() -> Glance | None:
     return Glance() if on_disk else None
 
 
-def _as_text(now: datetime) -> str:
-    """As Django stores a moment of `timezone.now()` in SQLite."""
-    return str(now)[: -len("+00:00")]
-
-
 def _question(
     secret: str, resource: str, now: datetime | str, stale: datetime | str
 ) -> tuple[Statement, dict[str, datetime | str | bytes]]:
     """What to ask about the secret. Raises InvalidToken while there is nothing to ask."""
     digest = credentials.digest(secret)
-    if not secret.startswith(Kind.ACCESS_TOKEN):
+    if not secret.startswith(_ACCESS_TOKEN):
         return statements.API_KEY_HOLDER, {"digest": digest, "stale": stale}
     if settings.OVAUTH.enabled:
         return statements.ACCESS_TOKEN_HOLDER, {"digest": digest, "stale": stale, "now": now, "resource": resource}
@@ -173,7 +169,8 @@ def _is_stale(row: Row) -> bool:
 
 
 def _identity(row: Row, *, is_first: bool = False) -> Identity:
-    account, user, role, scope, client_id, client_name, member, key, grant, redirect_uris, _, _ = row
+    sign_in_name, user, role, scope, client_id, client_name, member, key, grant, redirect_uris, _, _ = row
+    account = sign_in_name[: -len(user) - 1]
     scopes = tuple(scope.split()) if scope is not None else _of_role(role)
     first_call, first_use = is_first and grant is not None, is_first and key is not None
     return Identity(

@@ -28,13 +28,13 @@ END
 """What `Grant.why_dead` asks in Python. The only SQL that knows it: the bearer check, both token grants and introspection
 compare with this."""
 
-_GRANT_OF_T: Final = """
+_GRANT: Final = """
   JOIN ovauth_grant g ON g.id = t.grant_id
   JOIN ovauth_member m ON m.id = g.member_id
-  JOIN ovauth_account a ON a.id = m.account_id
   JOIN ovauth_client c ON c.id = g.client_id
   LEFT JOIN ovauth_apikey k ON k.id = g.api_key_id
 """
+_GRANT_OF_T: Final = f"{_GRANT} JOIN ovauth_account a ON a.id = m.account_id"
 
 _HOLDER: Final = f"""
 g.id, g.client_id, g.member_id, g.scope, g.resource, m.account_id, m.name, m.sign_in_name, a.name,
@@ -43,10 +43,11 @@ c.access_token_ttl, {_WHY_DEAD}
 
 # ------------------------------------------------------------------ who holds this, now?
 
+# The account is the beginning of the sign-in name (`account/name`), so it need not be looked up as well.
 ACCESS_TOKEN_HOLDER: Final = Statement(f"""
-SELECT a.name, m.name, g.role, t.scope, c.client_id, c.name, m.id, NULL, g.id, c.redirect_uris,
+SELECT m.sign_in_name, m.name, g.role, t.scope, c.client_id, c.name, m.id, NULL, g.id, c.redirect_uris,
        g.last_used_at IS NULL, g.last_used_at < :stale
-  FROM ovauth_accesstoken t {_GRANT_OF_T}
+  FROM ovauth_accesstoken t {_GRANT}
  WHERE t.digest = :digest
    AND t.expires_at > :now
    AND t.revoked_at IS NULL
@@ -55,11 +56,10 @@ SELECT a.name, m.name, g.role, t.scope, c.client_id, c.name, m.id, NULL, g.id, c
 """)
 
 API_KEY_HOLDER: Final = Statement("""
-SELECT a.name, m.name, m.role, NULL, NULL, NULL, m.id, k.id, NULL, NULL,
+SELECT m.sign_in_name, m.name, m.role, NULL, NULL, NULL, m.id, k.id, NULL, NULL,
        k.last_used_at IS NULL, k.last_used_at < :stale
   FROM ovauth_apikey k
   JOIN ovauth_member m ON m.id = k.member_id
-  JOIN ovauth_account a ON a.id = m.account_id
  WHERE k.digest = :digest
    AND k.revoked_at IS NULL
    AND m.is_active

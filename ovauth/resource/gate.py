@@ -62,12 +62,9 @@ class Gate:
         self.glance = bearer.glance()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
+        if scope["type"] != "http":
             await self._lifespan(scope, receive, send)
-        elif scope["type"] == "http":
-            await self._http(scope, receive, send)
-
-    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+            return
         started = time.perf_counter()
         source: Provenance = scope.get("ovauth.provenance") or Provenance()
         source.route = loading.PATH
@@ -243,7 +240,10 @@ def _may_come_from(sent: list[str], issuer: str, found: bearer.Identity) -> bool
 
 
 def _holds_any(known: Iterable[ConfiguredScope], found: bearer.Identity) -> bool:
-    return any(scope.name in found.scopes for scope in known)
+    for scope in known:  # noqa: SIM110 `any` takes five times as long, and the first is the usual one
+        if scope.name in found.scopes:
+            return True
+    return False
 
 
 # ------------------------------------------------------------------ what the server sees
