@@ -411,7 +411,11 @@ def _copied(value: Any) -> str:
 
 
 class _without_indexes:  # noqa: N801 a context manager
-    """The indexes that are no constraint are built once at the end, which is many times faster."""
+    """The indexes that are no constraint are built once at the end, which is many times faster.
+
+    But for those of the grants in SQLite, which packs what it builds at once to the last byte. The first row to each of their
+    pages would split it, as never happens again: for a first run on ten million rows an insertion takes 90 µs and not 29.
+    """
 
     def __init__(self, model: type[models.Model]) -> None:
         self.table = model._meta.db_table
@@ -420,7 +424,8 @@ class _without_indexes:  # noqa: N801 a context manager
         with connection.cursor() as cursor:
             if connection.vendor == "sqlite":
                 cursor.execute(
-                    "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND tbl_name = %s AND sql IS NOT NULL",
+                    "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND tbl_name = %s AND sql IS NOT NULL "
+                    "AND name NOT LIKE '%%_grant_id_%%'",
                     [self.table],
                 )
             else:
