@@ -413,8 +413,8 @@ def _copied(value: Any) -> str:
 class _without_indexes:  # noqa: N801 a context manager
     """The indexes that are no constraint are built once at the end, which is many times faster.
 
-    But for those of the grants in SQLite, which packs what it builds at once to the last byte. The first row to each of their
-    pages would split it, as never happens again: for a first run on ten million rows an insertion takes 90 µs and not 29.
+    But for those of the grants in SQLite, which packs what it builds at once to the last byte. The first row to each of
+    their pages would split it, as never happens again: on ten million rows an insertion would take 90 µs and not 29.
     """
 
     def __init__(self, model: type[models.Model]) -> None:
