@@ -13,27 +13,22 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Final, NamedTuple
 
 from django.conf import settings
 from django.db import DatabaseError, connection
 from django.utils import timezone
 
-from ovauth import credentials, statements
+from ovauth import credentials, glances, statements
 from ovauth.credentials import Kind
 from ovauth.errors import InvalidToken
+from ovauth.glances import Glances
 from ovauth.roles import Role
 from ovauth.sql import Row, Statement
 
 log = logging.getLogger(__name__)
 
 STAMP_EVERY: Final = timedelta(seconds=statements.STAMP_EVERY)
-SLOW: Final = 0.050
-"""Seconds. Two glances in a row that took longer met a slow disk, and the event loop stood still meanwhile."""
-LOOK_AWAY: Final = 1.0
-"""Seconds for which threads look in its place, then. On a disk that stays slow the loop so stands still once a second; on a
-machine that was merely busy it does not cost much."""
 _API_KEY, _GRANT, _FIRST, _STALE = 7, 8, 10, 11
 """Places in the rows of both statements."""
 _ACCESS_TOKEN: Final = Kind.ACCESS_TOKEN.value
@@ -87,17 +82,11 @@ def identify(secret: str, *, resource: str, ip: str = "") -> Identity:
     return _identity(row, is_first=is_first)
 
 
-class Glance:
-    """The same question, asked in the event loop, on a connection of its own that only reads. On SQLite alone.
-
-    A glance answers, or says that somebody should look who may wait: a stamp is due, the database is locked or cannot be
-    read, or glances were slow a moment ago.
-    """
+class Glance(Glances):
+    """The same question, asked in the event loop. A stamp that is due is for somebody who may write."""
 
     def __init__(self) -> None:
-        self._connection: sqlite3.Connection | None = None
-        self._looks_again_at = 0.0
-        self._was_slow = False
+        super().__init__()
         self._second, self._beginning, self._stale = -1, "", ""
 
     def identify(self, secret: str, *, resource: str) -> Identity | None:
@@ -109,15 +98,9 @@ class Glance:
         try:
             row = (self._connection or self._opened()).execute(statement.sqlite, parameters).fetchone()
         except sqlite3.Error:
-            self.close()
-            self._looks_again_at = started + LOOK_AWAY
+            self._failed(started)
             return None
-        if time.monotonic() - started <= SLOW:
-            self._was_slow = False
-        elif self._was_slow:
-            self._looks_again_at = started + LOOK_AWAY
-        else:
-            self._was_slow = True  # once may be a busy machine that gave the processor to somebody else
+        self._took(started)
         if row is None:
             raise InvalidToken
         return None if _is_stale(row) else _identity(row)
@@ -131,24 +114,10 @@ class Glance:
             self._second, self._beginning, self._stale = second, str(now), str(now - STAMP_EVERY)
         return f"{self._beginning}.{rest // 1000:06d}", self._stale
 
-    def close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-
-    def _opened(self) -> sqlite3.Connection:
-        if self._connection is None:
-            # `rw`, since a reader of WAL takes part in its shared memory; that it writes nothing is said by query_only.
-            address = f"{Path(connection.settings_dict['NAME']).absolute().as_uri()}?mode=rw"
-            self._connection = sqlite3.connect(address, uri=True, timeout=0, isolation_level=None)
-            self._connection.execute("PRAGMA query_only = ON")
-        return self._connection
-
 
 def glance() -> Glance | None:
     """What looks in the event loop, where that is possible."""
-    on_disk = connection.vendor == "sqlite" and not connection.is_in_memory_db()  # type: ignore[attr-defined]
-    return Glance() if on_disk else None
+    return Glance() if glances.are_possible() else None
 
 
 def _question(

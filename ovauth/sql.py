@@ -7,9 +7,10 @@ in `ovauth.statements`, and what is inserted is made of the models, so that the 
 
 import json
 import re
+import sqlite3
 import threading
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Final
@@ -33,6 +34,49 @@ def _connection() -> BaseDatabaseWrapper:
     except AttributeError:
         _of_this_thread.connection = connections[DEFAULT_DB_ALIAS]
         return _of_this_thread.connection
+
+
+class NotByReading(BaseException):
+    """Raised past everybody who handles faults: somebody has to do this who may wait, and write. `fault` is what SQLite
+    said, if it could not even be read."""
+
+    def __init__(self, fault: sqlite3.Error | None = None) -> None:
+        self.fault = fault
+
+
+@contextmanager
+def reading_from(driver: sqlite3.Connection) -> Iterator[None]:
+    """Within it the statements of this thread read by that connection of SQLite. Raises NotByReading."""
+    before = _connection()
+    _of_this_thread.connection = _Reading(driver)
+    try:
+        yield
+    finally:
+        _of_this_thread.connection = before
+
+
+class _Reading:
+    """As much of a connection of Django's as a statement needs that reads."""
+
+    vendor = "sqlite"
+    Database = sqlite3
+    execute_wrappers = ()
+    force_debug_cursor = False
+
+    def __init__(self, driver: sqlite3.Connection) -> None:
+        self.connection = driver
+
+    @property
+    def in_atomic_block(self) -> bool:
+        raise NotByReading  # a transaction begins where something is written
+
+    @property
+    @contextmanager
+    def wrap_database_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as fault:
+            raise NotByReading(None if fault.sqlite_errorcode == sqlite3.SQLITE_READONLY else fault) from None
 
 
 def atomic() -> AbstractContextManager[None]:

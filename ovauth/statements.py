@@ -84,7 +84,7 @@ SELECT t.id, t.expires_at, t.redirect_uri, t.code_challenge, {_HOLDER}
 """)
 
 REFRESH_TOKEN: Final = Statement(f"""
-SELECT t.id, t.expires_at, t.created_at, t.consumed_at IS NOT NULL, {_HOLDER}
+SELECT t.id, t.expires_at, t.created_at, t.consumed_at IS NOT NULL, g.scope, c.client_id, {_HOLDER}
   FROM ovauth_refreshtoken t {_GRANT_OF_T}
  WHERE t.digest = :digest
 """)

@@ -33,7 +33,8 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "sql": (set(), {"ninja", "django.http"}),
     "statements": ({"sql"}, {"ninja", "django"}),
     "models": ({"credentials", "roles", "sql"}, {"ninja", "django.http"}),
-    "bearer": ({"credentials", "errors", "roles", "sql", "statements"}, {"ninja", "django.http"}),
+    "glances": ({"sql"}, {"ninja", "django.http"}),
+    "bearer": ({"credentials", "errors", "glances", "roles", "sql", "statements"}, {"ninja", "django.http"}),
     # Around the requests, not part of one.
     "flows.commits": ({"flows.readiness"}, {"ninja", "django.http"}),
     # Of other flows only those that are made to be shared: what is issued, what ends, what is noted, on whose behalf, how
@@ -75,6 +76,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
             "rules",
             "bearer",
             "errors",
+            "glances",
             "leaving",
             "roles",
             "logs",

@@ -38,19 +38,18 @@ def introspect(*, asker: Asker, token: str, issuer: str) -> dict[str, Any]:
     if found is None or not asker.may_know(found.grant) or not _is_active(found, now):
         return INACTIVE
     grant = found.grant
-    is_access_token = bool(found.client_id)
     return {
         "active": True,
         "iss": issuer,
-        "client_id": found.client_id or grant.client.client_id,
+        "client_id": found.client_id,
         "sub": grant.member.sign_in_name,
         "username": grant.member.name,
         "account_id": grant.member.account.name,
-        "scope": found.scope if is_access_token else grant.scope,
+        "scope": found.scope,
         "aud": grant.resource,
         "exp": int(found.expires_at.timestamp()),
         "iat": int(found.created_at.timestamp()),
-        "token_type": "Bearer" if is_access_token else "refresh_token",
+        "token_type": "Bearer" if token.startswith(Kind.ACCESS_TOKEN) else "refresh_token",
     }
 
 

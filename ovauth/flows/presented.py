@@ -13,7 +13,7 @@ from ovauth.models import Account, Grant, Member, known
 from ovauth.sql import Row, Statement, moment
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Presented:
     """`dead` says why nothing may be issued under its grant now, or is None; `is_spent`, whether it was used or revoked.
     `access_token_ttl` is what an operator set for its client, or None."""
@@ -26,20 +26,20 @@ class Presented:
     dead: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Code(Presented):
     redirect_uri: str
     code_challenge: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Token(Presented):
-    """A refresh token, or an access token: only that has a `scope` and a `client_id` here."""
+    """A refresh token, or an access token, whose `scope` may be narrower than that of the grant."""
 
     created_at: datetime
     is_spent: bool
-    scope: str = ""
-    client_id: str = ""
+    scope: str
+    client_id: str
 
 
 def code(plain: str) -> Code | None:
@@ -53,16 +53,16 @@ def code(plain: str) -> Code | None:
 
 def refresh_token(plain: str) -> Token | None:
     """The refresh token, used or not. None when it is unknown."""
-    digest, row = _find(statements.REFRESH_TOKEN, plain)
-    if row is None:
-        return None
-    pk, expires_at, created_at, is_spent, *holder = row
-    return Token(pk, digest, moment(expires_at), *_holder(holder), moment(created_at), bool(is_spent))
+    return _token(statements.REFRESH_TOKEN, plain)
 
 
 def access_token(plain: str) -> Token | None:
     """The access token, revoked or not. None when it is unknown."""
-    digest, row = _find(statements.ACCESS_TOKEN, plain)
+    return _token(statements.ACCESS_TOKEN, plain)
+
+
+def _token(statement: Statement, plain: str) -> Token | None:
+    digest, row = _find(statement, plain)
     if row is None:
         return None
     pk, expires_at, created_at, is_spent, scope, client_id, *holder = row

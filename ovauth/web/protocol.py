@@ -3,7 +3,8 @@
 The same Ninja operations, with what they need around them: provenance and a request id, refusals in their shape, the
 headers of everything. No session, no language, no static files, and none of Django's request signals.
 
-They run on `threads.protocol`. On SQLite that is one thread, so of this process at most one writer waits for others, and
+Two have a short way for a plain question, in the event loop: discovery, and introspection on SQLite. All others run on
+`threads.protocol`. On SQLite that is one thread, so of this process at most one writer waits for others, and
 requests that come meanwhile share the next commit (`flows.commits`). What may wait for somebody else's server (a client's
 document, its keys) runs on `threads.others`.
 """
@@ -16,9 +17,9 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import resolve
 from starlette.types import Receive, Scope, Send
 
-from ovauth import threads
+from ovauth import glances, threads
 from ovauth.flows import commits
-from ovauth.web import discovery, faults, oauth
+from ovauth.web import discovery, faults, introspecting, oauth
 from ovauth.web.middleware import Requests, page_headers
 from ovauth.web.serving import Answer, complete, last_net, readable, said, send_answer
 
@@ -41,6 +42,8 @@ class Protocol:
         self._respond = Requests(self._view)
         self._shares_commits = commits.are_shared()
         self._headers = [(name.lower().encode(), value.encode()) for name, value in page_headers().items()]
+        self._introspection = introspecting.AtAGlance() if glances.are_possible() else None
+        self._private = [*oauth.PRIVATE, *(header for header in self._headers if header[0] != b"cache-control")]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if (known := self._documents.again(scope)) is not None:
@@ -49,6 +52,11 @@ class Protocol:
             return
         if (whole := await complete(scope, receive)) is None:
             return
+        if self._introspection is not None and scope["path"] == scope["root_path"] + introspecting.PATH:
+            told = self._introspection.told(*whole)
+            if told is not None:
+                await send_answer(send, (200, [*self._private, (b"content-length", b"%d" % len(told))], told))
+                return
         request = readable(*whole)
         if oauth.may_wait_for_others(request):
             answer = await threads.others.run(self._alone, request)
