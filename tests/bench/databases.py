@@ -45,12 +45,21 @@ def filled(engine: str, size: Size, folder: Path) -> Iterator[dict[str, str]]:
             if not _mark(engine, size).exists():
                 raise NotHere(f"there is no such database yet; `--prepare --rows {size.access_tokens}` makes it")
             _manage(env, "migrate", "--verbosity", "0")
+            if engine == "sqlite":
+                _bring_into_memory(Path(env["OVAUTH_DATA_DIR"]) / "ovauth.sqlite3")
             yield env
     else:
         with database_url(engine) as url:
             env = {"OVAUTH_DATA_DIR": str(folder / "data"), **({"DATABASE_URL": url} if url else {})}
             _fill(env, size, quiet=True)
             yield env
+
+
+def _bring_into_memory(file: Path) -> None:
+    """Reads it once: the kernel of a machine that serves from it has it at hand; after other work it has not."""
+    with file.open("rb") as opened:
+        while opened.read(2**24):
+            pass
 
 
 def make(engine: str, size: Size) -> None:
