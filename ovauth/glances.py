@@ -63,7 +63,8 @@ class Glances:
         if self._connection is None:
             # `rw`, since a reader of WAL takes part in its shared memory; that it writes nothing is said by query_only.
             address = f"{Path(connection.settings_dict['NAME']).absolute().as_uri()}?mode=rw"
-            self._connection = sqlite3.connect(address, uri=True, timeout=0, isolation_level=None)
+            # One event loop at a time looks, which need not be in the thread of the first.
+            self._connection = sqlite3.connect(address, uri=True, timeout=0, isolation_level=None, check_same_thread=False)
             self._connection.execute("PRAGMA query_only = ON")
         return self._connection
 

@@ -76,7 +76,8 @@ class _Reading:
         try:
             yield
         except sqlite3.Error as fault:
-            raise NotByReading(None if fault.sqlite_errorcode == sqlite3.SQLITE_READONLY else fault) from None
+            would_write = getattr(fault, "sqlite_errorcode", None) == sqlite3.SQLITE_READONLY
+            raise NotByReading(None if would_write else fault) from None
 
 
 def atomic() -> AbstractContextManager[None]:

@@ -52,6 +52,7 @@ CREDENTIALS: Final = frozenset({b"authorization", b"x-api-key", b"proxy-authoriz
 LONGEST_TOLD: Final = 60
 """Characters of a method's or a tool's name in the story."""
 WELL_KNOWN: Final = "/.well-known/oauth-protected-resource"
+_RAW_PATH: Final = loading.PATH.encode()
 
 
 class Gate:
@@ -251,10 +252,12 @@ def _holds_any(known: Iterable[ConfiguredScope], found: bearer.Identity) -> bool
 
 def _inside(scope: Scope, headers: list[tuple[bytes, bytes]], user: AuthenticatedUser) -> Scope:
     """The request as it reaches the MCP server: at /mcp, below nothing, without credentials."""
-    path: str = scope["path"].removeprefix(scope.get("root_path", ""))
-    path = path.rstrip("/") if path.rstrip("/") == loading.PATH else path
-    raw_path = path.encode("utf-8", "surrogateescape")
-    return {**scope, "root_path": "", "path": path, "raw_path": raw_path, "headers": headers, "user": user}
+    inner = {**scope, "raw_path": _RAW_PATH, "headers": headers, "user": user}
+    if scope["path"] != loading.PATH or scope.get("root_path"):
+        path: str = scope["path"].removeprefix(scope.get("root_path", ""))
+        path = path.rstrip("/") if path.rstrip("/") == loading.PATH else path
+        inner |= {"root_path": "", "path": path, "raw_path": path.encode("utf-8", "surrogateescape")}
+    return inner
 
 
 class _Caller(AuthenticatedUser):
