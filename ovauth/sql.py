@@ -185,7 +185,12 @@ class Insert:
         return self(**row.__dict__)
 
 
-_in_json: Final = json.JSONEncoder().encode
+_encoded: Final = json.JSONEncoder().encode
+_EMPTY: Final[dict[type, str]] = {dict: "{}", list: "[]"}
+
+
+def _in_json(value: Any) -> str:
+    return _encoded(value) if value or type(value) not in _EMPTY else _EMPTY[type(value)]
 
 
 def _constant(field: Any) -> Any:
@@ -217,7 +222,9 @@ def execute(connection: BaseDatabaseWrapper, text: str, by_django: str, paramete
 @lru_cache(maxsize=64)
 def _as_text(moment: datetime) -> str:
     """As `adapt_datetimefield_value` of Django's SQLite has it; a test holds the two against each other."""
-    return str(moment.astimezone(UTC).replace(tzinfo=None))
+    if moment.tzinfo is not UTC:
+        moment = moment.astimezone(UTC)
+    return str(moment)[: -len("+00:00")]
 
 
 def moment(stored: Any) -> datetime:

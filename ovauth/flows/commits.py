@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from django.db import DatabaseError, OperationalError, connection, transaction
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, OperationalError, connection, connections, transaction
 
 from ovauth.flows import readiness
 
@@ -38,23 +38,23 @@ def together(do: Callable[[Wish], Result], wishes: Sequence[Wish]) -> list[Resul
     If the whole cannot be committed, nothing of any of them happened. Then each is done again, by itself.
     """
     if len(wishes) > 1:
+        ours = connections[DEFAULT_DB_ALIAS]
         try:
             with transaction.atomic():
                 results = []
                 for wish in wishes:
                     results.append(do(wish))
-                    if not _is_whole():  # at once: the next one would be committed by itself, and then done again
+                    if not _is_whole(ours):  # at once: the next one would be committed by itself, and then done again
                         raise OperationalError("one of them ended the transaction")
             return results
         except DatabaseError as fault:
             log.warning("%d requests could not be committed together: %s", len(wishes), fault)
         finally:
-            if connection.errors_occurred:
+            if ours.errors_occurred:
                 readiness.begin_anew()
     return [alone(do, wish) for wish in wishes]
 
 
-def _is_whole() -> bool:
+def _is_whole(ours: Any) -> bool:
     """Whether the open transaction still holds all that was done in it: a full disk, for one, ends it half-way."""
-    driver: Any = connection.connection
-    return not connection.needs_rollback and bool(driver.in_transaction)
+    return not ours.needs_rollback and bool(ours.connection.in_transaction)
