@@ -42,7 +42,7 @@ class Glances:
         if started < self._looks_again_at:
             return None
         try:
-            with sql.reading_from(self._connection or self._opened()):
+            with sql.ReadingFrom(self._connection or self._opened()):
                 return ask()
         except sql.NotByReading as why:
             if why.fault is not None:

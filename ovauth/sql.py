@@ -44,15 +44,18 @@ class NotByReading(BaseException):
         self.fault = fault
 
 
-@contextmanager
-def reading_from(driver: sqlite3.Connection) -> Iterator[None]:
+class ReadingFrom:
     """Within it the statements of this thread read by that connection of SQLite. Raises NotByReading."""
-    before = _connection()
-    _of_this_thread.connection = _Reading(driver)
-    try:
-        yield
-    finally:
-        _of_this_thread.connection = before
+
+    def __init__(self, driver: sqlite3.Connection) -> None:
+        self._ours: Any = _Reading(driver)
+
+    def __enter__(self) -> None:
+        self._before = _connection()
+        _of_this_thread.connection = self._ours
+
+    def __exit__(self, *_: object) -> None:
+        _of_this_thread.connection = self._before
 
 
 class _Reading:

@@ -209,10 +209,13 @@ INSERT INTO ovauth_tally (key, count, expires_at) VALUES (:key, 1, :until)
 
 COUNT: Final = Statement(_ONE_MORE)
 
-PLACE: Final = Statement(f"""
-{_ONE_MORE} WHERE NOT {_WINDOW_IS_OPEN} OR ovauth_tally.count < :most RETURNING count, expires_at
-""")
-"""Counts as long as the limit is not reached; no row when it is."""
+_BELOW: Final = f"{_ONE_MORE} WHERE NOT {_WINDOW_IS_OPEN} OR ovauth_tally.count < :most"
+
+ADMITTED: Final = Statement(_BELOW)
+"""Counts as long as the limit is not reached; changes no row when it is."""
+
+PLACE: Final = Statement(f"{_BELOW} RETURNING count, expires_at")
+"""The same, and tells which place it was; no row when the limit is reached."""
 
 GIVE_BACK: Final = Statement("""
 UPDATE ovauth_tally SET count = count - 1 WHERE key = :key AND expires_at = :until AND count > 0

@@ -186,7 +186,7 @@ def open_request(
     limits.remember(counted)
     now = timezone.now()
     with transaction.atomic():
-        limits.take(counted)
+        limits.admit(counted)
         pending = _insert_with_a_free_code(
             PendingAuthorization(
                 public_id=credentials.identifier(),

@@ -71,7 +71,7 @@ def register(*, document: object, ip: str = "", derived_secret: bool = False) ->
         "created_at": now,
     }
     with atomic():
-        limits.take(counted)  # the one surface where successes are what a flood consists of
+        limits.admit(counted)  # the one surface where successes are what a flood consists of
         client = known(Client, id=_INSERT(**columns), **columns)
         audit.record("client.registered", now=now, client=client, method="dynamic")
     return Registration(client_id, int(now.timestamp()), metadata, secret, management)

@@ -74,8 +74,8 @@ class Place:
 def take(counted: Counted) -> list[Place]:
     """Counts a guess before it is judged: a place in each of the limits. Whoever is unknown (empty) is not limited.
 
-    Within a transaction of the caller's; while that lasts, the next guess of the same guesser waits. `check` or `remember`
-    comes before it: whoever has reached the limit gets no turn to write. Raises TooManyRequests when it was in between.
+    Within a transaction of the caller's; while that lasts, the next guess of the same guesser waits. `check` comes before
+    it: whoever has reached the limit gets no turn to write. Raises TooManyRequests when it was in between.
     """
     now = timezone.now()
     places = []
@@ -88,6 +88,16 @@ def take(counted: Counted) -> list[Place]:
                 raise _reached(limit, key, statements.TALLY.row(key=key, now=now) or (limit.most, until), now)
             places.append(Place(limit, key, row[0], moment(row[1])))
     return places
+
+
+def admit(counted: Counted) -> None:
+    """Counts a request that is not judged, as `take` does, for whoever gives no place back. Raises TooManyRequests."""
+    now = timezone.now()
+    for limit, who in counted:
+        if who:
+            key, until = limit.key(who), now + timedelta(seconds=limit.window)
+            if not statements.ADMITTED.run(key=key, now=now, until=until, most=limit.most):
+                raise _reached(limit, key, statements.TALLY.row(key=key, now=now) or (limit.most, until), now)
 
 
 def give_back(places: Iterable[Place]) -> None:
@@ -113,7 +123,7 @@ def check(counted: Counted) -> None:
 
 def remember(counted: Counted) -> None:
     """As `check`, but asks the database only about whoever was found to have reached a limit before: for requests that are
-    taken without being judged, of which `take` refuses those beyond the limit. Raises TooManyRequests."""
+    taken without being judged, of which `admit` refuses those beyond the limit. Raises TooManyRequests."""
     for limit, who in counted:
         if who and (key := limit.key(who)) in _reached_lately:
             _reached_lately.discard(key)  # noted again if it still holds

@@ -49,11 +49,12 @@ async def complete(scope: Scope, receive: Receive) -> tuple[Scope, bytes] | None
     """The request with its whole body; a body that is refused is a fault of the scope. None when the client is gone."""
     try:
         body = await read_body(scope, receive, MAX_BODY)
-        return {**scope, "ovauth.received": time.monotonic()}, body
+        scope["ovauth.received"] = time.monotonic()
     except Refusal as refusal:
-        return {**scope, "ovauth.fault": refusal}, b""
+        scope["ovauth.fault"], body = refusal, b""
     except ClientGone:
         return None
+    return scope, body
 
 
 async def send_answer(send: Send, answer: Answer) -> None:
