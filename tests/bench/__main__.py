@@ -11,16 +11,19 @@ Prints tables, and puts them with the pictures into `--out FOLDER`. See docs/per
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Final
 
 from tests.bench import databases, endurance, plan, plot, report
 from tests.bench.claims import Measured, claims
 from tests.bench.contenders import CONTENDERS, ENDPOINTS, PEERS, Constant, Contender, Ovauth, Peer
 from tests.bench.databases import NotHere
 from tests.bench.endurance import Endured
-from tests.bench.measure import Run, perform
+from tests.bench.measure import Result, Run, perform
 
 A_MILLION = 1_000_000
 
@@ -53,16 +56,24 @@ def main() -> int:
 def final(names: Sequence[str], requests: int, out: Path | None) -> int:
     """Section by section. What is measured is kept at once, so that an interruption loses one section."""
     outcome = Outcome(out)
+    if names:
+        outcome.recall()
     for number, section in enumerate(plan.sections(), 1):
         if not names or section.name in names:
             _tell(f"— section {number}: {section.name}\n")
             outcome.add(section.name, section.run, section.about)
             outcome.keep()
+        elif section.name in outcome.measured:
+            outcome.tell_again(section.name, section.run, section.about)
     if not names or "endurance" in names:
         outcome.endured = endurance.endure(requests, _tell)
     print(outcome.text())
     outcome.keep()
     return outcome.status
+
+
+LAST: Final = databases.CACHE / "last.json"
+MEASURED: Final = re.compile(r"Measured .* at commit [^:]*")
 
 
 class Outcome:
@@ -74,10 +85,28 @@ class Outcome:
         self.measured: Measured = {}
         self.told: list[str] = []
         self.endured: Endured | None = None
+        self.when: dict[str, str] = {}
+        """Of each section, the machine and the moment."""
+
+    def recall(self) -> None:
+        """What was measured before counts as long as it is not measured again."""
+        if LAST.exists():
+            last = json.loads(LAST.read_text())
+            self.measured = {name: [Result.again(told) for told in section] for name, section in last["sections"].items()}
+            self.when = last["when"]
+            self.endured = Endured(**last["endured"]) if last["endured"] else None
 
     def add(self, name: str, run: Run, about: str = "") -> None:
         self.measured[name] = perform(run)
+        self.when[name] = self.machine
         self.told.append(report.section(run.title, self.measured[name], about))
+
+    def tell_again(self, name: str, run: Run, about: str) -> None:
+        """With the moment and the commit of that measurement, which stand at the begin of what is said of its machine."""
+        measured = MEASURED.match(self.when[name])
+        self.told.append(
+            report.section(run.title, self.measured[name], f"{about} {measured[0] if measured else ''}.".strip())
+        )
 
     def text(self) -> str:
         parts = ["# Performance: results", self.machine]
@@ -101,7 +130,8 @@ class Outcome:
         except plot.NoPictures as reason:
             _tell(f"{reason}\n")
         figures = {name: [result.told() for result in results] for name, results in self.measured.items()}
-        (databases.CACHE / "last.json").write_text(json.dumps(figures, indent=1) + "\n")
+        endured = asdict(self.endured) if self.endured else None
+        LAST.write_text(json.dumps({"sections": figures, "when": self.when, "endured": endured}, indent=1) + "\n")
 
     @property
     def status(self) -> int:

@@ -60,6 +60,10 @@ class Result:
     def told(self) -> dict[str, Any]:
         return asdict(self)
 
+    @classmethod
+    def again(cls, told: dict[str, Any]) -> "Result":
+        return cls(**{**told, "rounds": [Figures(**figures) for figures in told["rounds"]]})
+
 
 @dataclass(frozen=True)
 class Run:
