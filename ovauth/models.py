@@ -50,12 +50,16 @@ def _consumption(table: str) -> Statement:
     return Statement(f"UPDATE {table} SET consumed_at = :now WHERE id = :id AND consumed_at IS NULL")
 
 
-def known(model: type[Stored], **columns: Any) -> Stored:
-    """A stored row of which these columns are known; another one is fetched when it is touched."""
+def known(model: type[Stored], followed: dict[str, models.Model] | None = None, /, **columns: Any) -> Stored:
+    """A stored row of which these columns are known, and the rows that these foreign keys lead to; whatever else is wanted
+    of it is fetched when it is touched."""
     # What `Model.from_db` does, without asking every field and telling signals that nobody here hears.
     row = model.__new__(model)
     row._state = ModelState()
     row._state.adding, row._state.db = False, DEFAULT_DB_ALIAS
+    if followed:
+        # Where Django keeps what it has followed; its own assignment asks a router and compares every key.
+        row._state.fields_cache = followed
     row.__dict__.update(columns)
     return row
 

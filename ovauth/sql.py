@@ -188,12 +188,11 @@ class Insert:
         return self(**row.__dict__)
 
 
-_encoded: Final = json.JSONEncoder().encode
 _EMPTY: Final[dict[type, str]] = {dict: "{}", list: "[]"}
 
 
 def _in_json(value: Any) -> str:
-    return _encoded(value) if value or type(value) not in _EMPTY else _EMPTY[type(value)]
+    return json.dumps(value) if value or type(value) not in _EMPTY else _EMPTY[type(value)]
 
 
 def _constant(field: Any) -> Any:

@@ -20,7 +20,6 @@ OTHERS: Final = 8
 MOST_TOGETHER: Final = 16
 """So the last of them does not wait long for the first."""
 
-
 rest: Callable[[], None] | None = None
 """What a thread does when no call waits for it, or when one failed."""
 
@@ -30,7 +29,6 @@ class Threads:
 
     def __init__(self, number: int, name: str) -> None:
         self.number, self.name = number, name
-        self.most_together = MOST_TOGETHER
         self._calls: SimpleQueue[_Call] = SimpleQueue()
         self._started = False
         self._starting = threading.Lock()
@@ -81,7 +79,7 @@ class Threads:
         """The calls that wait for the same as the first, and the one behind them that was taken out too."""
         group = [first]
         with suppress(Empty):
-            while len(group) < self.most_together:
+            while len(group) < MOST_TOGETHER:
                 asked = self._calls.get_nowait()
                 if not asked.together or asked.call != first.call:
                     return group, asked

@@ -13,6 +13,7 @@ from secrets import token_hex
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
+import pytest
 from psycopg import sql
 
 ENGINES = ("sqlite", "postgresql")
@@ -20,6 +21,17 @@ ENGINES = ("sqlite", "postgresql")
 
 class NotHere(Exception):
     """This machine has no such database. The message says why."""
+
+
+@contextmanager
+def postgresql_or_skip() -> Iterator[str]:
+    """The URL of an empty database of PostgreSQL; the test is skipped where there is none."""
+    try:
+        with database_url("postgresql") as url:
+            assert url is not None
+            yield url
+    except NotHere as why:
+        pytest.skip(str(why))
 
 
 @contextmanager

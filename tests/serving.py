@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -12,6 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
+
+import uvicorn
 
 MANAGE = Path(__file__).resolve().parent.parent / "manage.py"
 READY = re.compile(r"^ovauth ready at (http://\S+)$", re.MULTILINE)
@@ -155,3 +158,15 @@ def _end(process: subprocess.Popen[str]) -> None:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait(30)
+
+
+@contextmanager
+def in_a_thread(config: uvicorn.Config) -> Iterator[int]:
+    """uvicorn alone, with whatever application, in a thread of the test: its port."""
+    server = uvicorn.Server(config)
+    listener = socket.create_server(("127.0.0.1", 0))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    yield listener.getsockname()[1]
+    server.should_exit = True
+    thread.join(10)

@@ -42,8 +42,9 @@ class Authority:
         if row is None:
             raise Forbidden("This user is deactivated.")
         *columns, account_name, key_stands = row
-        member = known(Member, **dict(zip(_COLUMNS, columns, strict=True)))
-        member._state.fields_cache["account"] = known(Account, id=member.account_id, name=account_name)
+        of_member = dict(zip(_COLUMNS, columns, strict=True))
+        account = known(Account, id=of_member["account_id"], name=account_name)
+        member = known(Member, {"account": account}, **of_member)
         if self.api_key_pk is not None:
             if not key_stands:
                 raise Forbidden("This API key is no longer valid.")

@@ -321,9 +321,7 @@ def known_by(public_id: str, *, lock: bool = False) -> PendingAuthorization | No
     for found, names in zip((columns, of_client), moments, strict=True):
         for name in names:
             found[name] = None if found[name] is None else moment(found[name])
-    pending = known(PendingAuthorization, **columns)
-    pending._state.fields_cache["client"] = known(Client, **of_client)
-    return pending
+    return known(PendingAuthorization, {"client": known(Client, **of_client)}, **columns)
 
 
 def of_browser(pending_id: str, browser: str | None, now: datetime, *, lock: bool = False) -> PendingAuthorization:

@@ -82,7 +82,7 @@ def _first(client_id: str, ip: str, now: datetime) -> Client:
     except NotFetched as fault:
         limits.count(failures)
         raise _refusal(client_id, fault.description, fault.reason) from None
-    facts = _facts(metadata) | _copy(now, fresh)
+    facts = columns(metadata) | _copy(now, fresh)
     with transaction.atomic(durable=True):
         client, created = Client.objects.get_or_create(
             client_id=client_id, defaults=facts | {"origin": ClientOrigin.DOCUMENT, "created_at": now}
@@ -133,7 +133,7 @@ def _read_again(client: Client, now: datetime) -> None:
     except Invalid as fault:
         _end(client, fault, now)
     else:
-        facts = _facts(metadata)
+        facts = columns(metadata)
         changed = bool(client.document_fault) or any(getattr(client, name) != fact for name, fact in facts.items())
         if any(getattr(client, name) != facts[name] for name in ("name", "redirect_uris")):
             facts["approved_at"] = None  # what the operator knew was another one
@@ -185,8 +185,8 @@ def _refusal(client_id: str, why: str, reason: str = "") -> InvalidClient:
     return InvalidClient(f"What this app says about itself at {host} cannot be used: {why}.", reason=reason)
 
 
-def _facts(metadata: ClientMetadata) -> dict[str, Any]:
-    """The columns that a document fills."""
+def columns(metadata: ClientMetadata) -> dict[str, Any]:
+    """The columns that a document fills, the client's own or the one that it registers with."""
     return {
         "name": metadata.client_name,
         "redirect_uris": list(metadata.redirect_uris),
@@ -195,7 +195,7 @@ def _facts(metadata: ClientMetadata) -> dict[str, Any]:
         "token_endpoint_auth_method": metadata.token_endpoint_auth_method,
         "application_type": metadata.application_type,
         "scope": metadata.scope,
-        "metadata": metadata.extra,
+        "metadata": dict(metadata.extra),  # whoever changes it changes it for one client
     }
 
 

@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from typing import Any
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
@@ -27,7 +26,6 @@ MACHINE_GRANT_TYPE = "client_credentials"
 """Only for clients that an operator made and bound to a member."""
 AUTH_METHODS = ("none", "client_secret_basic", "client_secret_post", "private_key_jwt")
 _INSERT = Insert(Client)
-_in_json = json.JSONEncoder().encode
 LONGEST_REMEMBERED = 2000
 """Characters of a document that is short enough to remember what was found in it."""
 DELETIONS = 5
@@ -62,7 +60,7 @@ def register(*, document: object, ip: str = "", derived_secret: bool = False) ->
             if derived_secret
             else credentials.mint(Kind.CLIENT_SECRET)
         )
-    columns = _columns(metadata) | {
+    columns = client_documents.columns(metadata) | {
         "client_id": client_id,
         "origin": ClientOrigin.REGISTERED,
         "secret_digest": None if secret is None else credentials.digest(secret),
@@ -352,7 +350,7 @@ def _why_not(client: Client | None, client_secret: str | None, client_assertion:
 def _read(document: object) -> ClientMetadata:
     config = settings.OVAUTH
     try:
-        text = _in_json(document)
+        text = json.dumps(document)
     except (TypeError, ValueError, RecursionError):  # no JSON: the rules say so in words
         text = ""
     if not text or len(text) > LONGEST_REMEMBERED:
@@ -376,27 +374,13 @@ def _judge(document: object, known_scopes: tuple[str, ...], default_scopes: tupl
     )
 
 
-def _columns(metadata: ClientMetadata) -> dict[str, Any]:
-    """What is stored of it, whoever the client is."""
-    return {
-        "name": metadata.client_name,
-        "redirect_uris": list(metadata.redirect_uris),
-        "grant_types": list(metadata.grant_types),
-        "response_types": list(metadata.response_types),
-        "token_endpoint_auth_method": metadata.token_endpoint_auth_method,
-        "application_type": metadata.application_type,
-        "scope": metadata.scope,
-        "metadata": dict(metadata.extra),  # whoever changes it changes it for one client
-    }
-
-
 def _has_secret(metadata: ClientMetadata) -> bool:
     return metadata.token_endpoint_auth_method not in ("none", "private_key_jwt")
 
 
 def _write(client: Client, metadata: ClientMetadata) -> str | None:
     """Puts the metadata into the client, to be saved; returns a new secret where one is needed and missing."""
-    for name, value in _columns(metadata).items():
+    for name, value in client_documents.columns(metadata).items():
         setattr(client, name, value)
     client.likeness = _likeness(metadata) if client.origin == ClientOrigin.REGISTERED else ""
     if not _has_secret(metadata):

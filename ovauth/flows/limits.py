@@ -85,7 +85,7 @@ def take(counted: Counted) -> list[Place]:
             until = now + timedelta(seconds=limit.window)
             row = statements.PLACE.row(key=key, now=now, until=until, most=limit.most)
             if row is None:
-                raise _reached(limit, key, statements.TALLY.row(key=key, now=now) or (limit.most, until), now)
+                raise _beyond(limit, key, until, now)
             places.append(Place(limit, key, row[0], moment(row[1])))
     return places
 
@@ -97,7 +97,7 @@ def admit(counted: Counted) -> None:
         if who:
             key, until = limit.key(who), now + timedelta(seconds=limit.window)
             if not statements.ADMITTED.run(key=key, now=now, until=until, most=limit.most):
-                raise _reached(limit, key, statements.TALLY.row(key=key, now=now) or (limit.most, until), now)
+                raise _beyond(limit, key, until, now)
 
 
 def give_back(places: Iterable[Place]) -> None:
@@ -148,6 +148,11 @@ def forget(*, tally_pk: int, member: Member) -> bool:
         tally.delete()
         audit.record("admin.action", now=now, member=member, action="forget rate limit", of=tally.key)
     return True
+
+
+def _beyond(limit: Limit, key: str, until: datetime, now: datetime) -> TooManyRequests:
+    """For whoever was not counted any more."""
+    return _reached(limit, key, statements.TALLY.row(key=key, now=now) or (limit.most, until), now)
 
 
 def _reached(limit: Limit, key: str, tally: Row, now: datetime) -> TooManyRequests:

@@ -76,9 +76,7 @@ def _find(statement: Statement, plain: str) -> tuple[bytes, Row | None]:
 
 def _holder(columns: list[Any]) -> tuple[Grant, int | None, str | None]:
     pk, client, member, scope, resource, account, name, sign_in_name, account_name, ttl, dead = columns
-    found: Grant = known(Grant, id=pk, client_id=client, member_id=member, scope=scope, resource=resource)
-    whose = known(Member, id=member, account_id=account, name=name, sign_in_name=sign_in_name)
-    # Where Django keeps what it has followed; its own assignment asks a router and compares every key.
-    whose._state.fields_cache = {"account": known(Account, id=account, name=account_name)}
-    found._state.fields_cache = {"member": whose}
+    of = known(Account, id=account, name=account_name)
+    whose = known(Member, {"account": of}, id=member, account_id=account, name=name, sign_in_name=sign_in_name)
+    found = known(Grant, {"member": whose}, id=pk, client_id=client, member_id=member, scope=scope, resource=resource)
     return found, ttl, dead

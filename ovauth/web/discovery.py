@@ -20,6 +20,7 @@ from ovauth.flows.clients import AUTH_METHODS, GRANT_TYPES, MACHINE_GRANT_TYPE
 from ovauth.rules import client_assertions, web_address
 from ovauth.web import languages
 from ovauth.web.public_origin import issuer_of
+from ovauth.web.serving import Answer
 
 CACHE = "public, max-age=3600"
 MOST_KEPT: Final = 200
@@ -28,8 +29,6 @@ LOOK_AGAIN: Final = 1.0
 """Seconds in which an address is not looked for again: a client reads several documents in a row."""
 MOST_LOOKED_FOR: Final = 1000
 _BODY: Final = frozenset({b"content-length", b"transfer-encoding"})
-
-Answer = tuple[int, list[tuple[bytes, bytes]], bytes]
 
 
 def authorization_server(issuer: str) -> dict[str, Any]:

@@ -18,6 +18,8 @@ from ovauth.flows.introspection import Asker
 from ovauth.glances import Glances
 
 PATH: Final = "/introspect"
+PRIVATE: Final = ((b"content-type", b"application/json"), (b"cache-control", b"no-store"), (b"pragma", b"no-cache"))
+"""The headers of the answer, beside those of everything (RFC 6749 §5.1)."""
 _ASKED: Final = frozenset({b"authorization", b"content-type", b"x-api-key"})
 
 

@@ -215,10 +215,6 @@ def registration(request: HttpRequest, client_id: str) -> HttpResponse:
     return _told(_described(found, issuer_of(request)) | {"registration_access_token": secret})
 
 
-PRIVATE: Final = ((b"content-type", b"application/json"), (b"cache-control", b"no-store"), (b"pragma", b"no-cache"))
-"""The headers of an answer that tells somebody what is theirs (RFC 6749 §5.1)."""
-
-
 def may_wait_for_others(request: HttpRequest) -> bool:
     """Whether the answer may take somebody else's server: a client that is described by its own document, or that proves
     itself by a key. Read as the operation reads it, so that no spelling slips through."""

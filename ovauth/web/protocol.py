@@ -43,7 +43,7 @@ class Protocol:
         self._shares_commits = commits.are_shared()
         self._headers = [(name.lower().encode(), value.encode()) for name, value in page_headers().items()]
         self._introspection = introspecting.AtAGlance() if glances.are_possible() else None
-        self._private = [*oauth.PRIVATE, *(header for header in self._headers if header[0] != b"cache-control")]
+        self._private = [*introspecting.PRIVATE, *(header for header in self._headers if header[0] != b"cache-control")]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if (known := self._documents.again(scope)) is not None:

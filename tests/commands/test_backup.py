@@ -16,7 +16,7 @@ import httpx2
 import psycopg
 import pytest
 
-from tests.databases import NotHere, database_url
+from tests.databases import postgresql_or_skip
 from tests.journeys.people import Browser, OfficialClient, Person
 from tests.outages.postgresql import own_postgresql
 from tests.serving import Server, manage, running
@@ -244,12 +244,8 @@ def program(name: str) -> str:
 
 @pytest.fixture
 def postgresql() -> Iterator[str]:
-    try:
-        with database_url("postgresql") as url:
-            assert url is not None
-            yield url
-    except NotHere as why:
-        pytest.skip(str(why))
+    with postgresql_or_skip() as url:
+        yield url
 
 
 def test_a_restored_dump_is_noticed_since_its_tables_are_new(data_dir: Path, tmp_path: Path, postgresql: str) -> None:

@@ -13,7 +13,7 @@ from ovauth import conf, credentials
 from ovauth.flows import approval, authorization, device_code, one_time_password, shared_key
 from ovauth.models import Client, DatabaseMark
 from tests.conftest import Person, begun, registered
-from tests.databases import NotHere, database_url
+from tests.databases import postgresql_or_skip
 from tests.serving import environment, manage, running
 
 OLD, NEW, OTHER = (f"{name}-key-{'x' * 40}" for name in ("old", "new", "other"))
@@ -139,11 +139,8 @@ def test_the_first_node_decides_and_the_others_follow_a_rotation(db: None) -> No
 
 @pytest.mark.slow
 def test_a_node_with_another_key_does_not_start_and_says_what_to_do(tmp_path: Path) -> None:
-    try:
-        with database_url("postgresql") as url:
-            _another_key(tmp_path, {"DATABASE_URL": str(url)})
-    except NotHere as why:
-        pytest.skip(str(why))
+    with postgresql_or_skip() as url:
+        _another_key(tmp_path, {"DATABASE_URL": url})
 
 
 def _another_key(tmp_path: Path, env: dict[str, str]) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import socket
-import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -11,6 +10,7 @@ import pytest
 import uvicorn
 
 from project.turns import MOST, Protocol
+from tests.serving import in_a_thread
 
 KEEP_ALIVE = 0.6
 PART = b"x" * MOST
@@ -44,13 +44,8 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
     config = uvicorn.Config(app, http=Protocol, timeout_keep_alive=KEEP_ALIVE, log_level="critical", lifespan="off")  # type: ignore[arg-type]
-    server = uvicorn.Server(config)
-    listener = socket.create_server(("127.0.0.1", 0))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-    thread.start()
-    yield listener.getsockname()[1]
-    server.should_exit = True
-    thread.join(10)
+    with in_a_thread(config) as port:
+        yield port
 
 
 @pytest.fixture

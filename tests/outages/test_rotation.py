@@ -9,7 +9,7 @@ from secrets import token_urlsafe
 import httpx2
 import pytest
 
-from tests.databases import NotHere, database_url
+from tests.databases import postgresql_or_skip
 from tests.outages.test_hosts import PUBLIC, begun, browser, opens, token_of
 from tests.serving import Server, running
 
@@ -22,12 +22,8 @@ STEPS = ([OLD, NEW], [NEW, OLD], [NEW])
 
 @pytest.fixture
 def url() -> Iterator[str]:
-    try:
-        with database_url("postgresql") as url:
-            assert url is not None
-            yield url
-    except NotHere as why:
-        pytest.skip(str(why))
+    with postgresql_or_skip() as url:
+        yield url
 
 
 class Node:

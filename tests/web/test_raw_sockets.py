@@ -2,7 +2,6 @@
 
 import json
 import socket
-import threading
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -11,6 +10,7 @@ import uvicorn
 from ovauth.web.public_origin import PublicOrigin
 from ovauth.web.serving import DjangoOnThreads
 from project.turns import Protocol
+from tests.serving import in_a_thread
 
 FORM = b"Content-Type: application/x-www-form-urlencoded\r\n"
 TIMEOUT = 0.3
@@ -18,17 +18,11 @@ TIMEOUT = 0.3
 
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
-    server = uvicorn.Server(
-        uvicorn.Config(
-            PublicOrigin(DjangoOnThreads()), http=Protocol, log_level="critical", proxy_headers=False, lifespan="off"
-        )
+    config = uvicorn.Config(
+        PublicOrigin(DjangoOnThreads()), http=Protocol, log_level="critical", proxy_headers=False, lifespan="off"
     )
-    listener = socket.create_server(("127.0.0.1", 0))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-    thread.start()
-    yield listener.getsockname()[1]
-    server.should_exit = True
-    thread.join(10)
+    with in_a_thread(config) as port:
+        yield port
 
 
 Talk = Callable[..., bytes]
