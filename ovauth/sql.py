@@ -122,8 +122,9 @@ class _Savepoint:
 
 
 def after_commit(call: Callable[[], object]) -> None:
-    """Django's `transaction.on_commit`, on the connection of this thread."""
-    _connection().on_commit(call)
+    """Django's `transaction.on_commit`, on the connection of this thread. What it raises is logged and goes no further: the
+    commit is done, and with `flows.commits` it was that of others as well."""
+    _connection().on_commit(call, robust=True)
 
 
 class Statement:

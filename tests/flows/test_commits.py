@@ -140,6 +140,20 @@ def test_a_commit_that_fails_leaves_nothing_and_each_is_done_again(
     assert AuditEvent.objects.filter(event="token.refreshed").count() == 3
 
 
+def test_what_fails_behind_the_commit_of_one_spoils_no_answer(client_app: Client, alice: Person) -> None:
+    tokens = [connected(client_app, alice.by_key).refresh_token or "" for _ in range(3)]
+    rotate, told = refreshed(client_app), []
+
+    def do(token: str) -> Any:
+        with sql.atomic():
+            sql.after_commit(lambda: told.append(token) if token != tokens[0] else [][0])
+            return rotate(token)
+
+    pairs = commits.together(do, tokens)
+    assert all(works(pair.access_token) for pair in pairs)
+    assert told == tokens[1:]
+
+
 def test_one_alone_pays_no_savepoint(client_app: Client, alice: Person, commits_counted: list[str]) -> None:
     token = connected(client_app, alice.by_key).refresh_token or ""
     commits_counted.clear()
